@@ -1,0 +1,1 @@
+"""The HTTP interface: incidents, events, layers, live stream, the page."""

@@ -1,0 +1,1 @@
+"""The shared words of the platform: observations, events, incidents, places, clocks, errors."""

@@ -1,0 +1,316 @@
+"""Observations: what a thing said about itself or its surroundings, and batches of them.
+
+An observation is one thing at one time. Numbers live in ``measures`` under names that carry
+their unit (``water_level_m``), words in ``labels``. Altitudes are measures whose name says
+their datum: ``alt_wgs84_m`` (above the ellipsoid), ``alt_msl_m`` (mean sea level),
+``alt_takeoff_m`` (above the take-off point), ``alt_agl_m`` (above ground).
+
+A batch holds up to a few hundred observations as columns, because Python costs per message
+and numpy costs per batch (docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import DecodeError
+from core.grades import INTERNAL, PUBLIC, SENSITIVE
+
+#: Most observations in one batch; about 100 kB of log record.
+MAX_BATCH = 512
+
+#: Things hash into this many groups; a group's state moves as one (docs/decisions/0006).
+KEY_GROUPS = 64
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing at one time.
+
+    ``observed_ns`` is the device's time; where the device sends none it equals
+    ``received_ns`` and ``has_device_time`` is False. Positions are WGS 84 degrees; None where
+    the message had none (a fixed device is then placed by the register of devices). The
+    one-sigma position error is an ellipse: semi axes in metres, azimuth of the major axis in
+    degrees clockwise from north.
+    """
+
+    source: Annotated[str, INTERNAL]
+    thing_id: Annotated[str, INTERNAL]
+    kind: Annotated[str, PUBLIC]
+    observed_ns: Annotated[int, INTERNAL]
+    received_ns: Annotated[int, INTERNAL]
+    has_device_time: Annotated[bool, INTERNAL] = True
+    device_sequence: Annotated[int | None, INTERNAL] = None
+    repeated: Annotated[bool, INTERNAL] = False
+    lon_deg: Annotated[float | None, INTERNAL] = None
+    lat_deg: Annotated[float | None, INTERNAL] = None
+    error_major_m: Annotated[float | None, INTERNAL] = None
+    error_minor_m: Annotated[float | None, INTERNAL] = None
+    error_azimuth_deg: Annotated[float | None, INTERNAL] = None
+    measures: Annotated[dict[str, float], INTERNAL] = {}
+    labels: Annotated[dict[str, str], INTERNAL] = {}
+    snapshots: Annotated[tuple[str, ...], SENSITIVE] = ()
+    topic: Annotated[str, INTERNAL] = ""
+
+    @property
+    def id(self) -> str:
+        """32 hex digits derived from source, thing, sequence or time, and content.
+
+        The same message delivered or replayed again has the same id, which is what makes
+        every later step idempotent. Where the device sends neither time nor number, the time
+        of receipt takes their place.
+
+        Example:
+            >>> one = Observation(source="plain", thing_id="w-1", kind="water_level",
+            ...                   observed_ns=7, received_ns=9, measures={"water_level_m": 0.3})
+            >>> again = msgspec.structs.replace(one, received_ns=11)
+            >>> one.id == again.id, len(one.id)
+            (True, 32)
+        """
+        if self.device_sequence is not None:
+            when = f"#{self.device_sequence}@{self.observed_ns if self.has_device_time else ''}"
+        else:
+            when = f"@{self.observed_ns}"
+        content = msgspec.json.encode((self.measures, self.labels, self.lon_deg, self.lat_deg))
+        head = f"{self.source}\x1f{self.thing_id}\x1f{self.kind}\x1f{when}\x1f".encode()
+        return hashlib.blake2b(head + content, digest_size=16).hexdigest()
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """What ingest says of a batch: its place in the one order, and how far time has come.
+
+    ``watermark_ns``: no observation older than this is still expected from a live source.
+    ``logged_ns``: city time at which ingest wrote the batch. ``wall_ns``: the machine's
+    monotonic clock at that moment, for latency figures only, never for decisions.
+    """
+
+    ingest_id: str
+    sequence: int
+    partition: int
+    watermark_ns: int
+    logged_ns: int
+    wall_ns: int = 0
+
+
+class SparseFloats(msgspec.Struct, frozen=True):
+    """A measure of some rows: int32 row numbers, ascending, and float64 values."""
+
+    rows: bytes
+    values: bytes
+
+
+class SparseTexts(msgspec.Struct, frozen=True):
+    """A label of some rows: int32 row numbers, ascending, and the texts."""
+
+    rows: bytes
+    values: list[str]
+
+
+class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs"):
+    """Observations as columns; a batch of no rows is a tick: only time has passed."""
+
+    stamp: Stamp
+    ids: list[str]
+    sources: list[str]
+    thing_ids: list[str]
+    kinds: list[str]
+    topics: list[str]
+    observed: bytes  # int64
+    received: bytes  # int64
+    flags: bytes  # uint8: 1 has device time, 2 repeated
+    positions: bytes  # float64, shape (n, 5): lon, lat, error major, minor, azimuth; NaN unknown
+    sequences: bytes  # int64, -1 where the device sends none
+    measures: dict[str, SparseFloats]
+    labels: dict[str, SparseTexts]
+    snapshots: dict[int, list[str]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def observed_ns(self) -> NDArray[np.int64]:
+        """Device times, shape (n,)."""
+        return np.frombuffer(self.observed, np.int64)
+
+    @property
+    def received_ns(self) -> NDArray[np.int64]:
+        """Times of receipt, shape (n,)."""
+        return np.frombuffer(self.received, np.int64)
+
+    @property
+    def place(self) -> NDArray[np.float64]:
+        """Shape (n, 5): lon_deg, lat_deg, error_major_m, error_minor_m, error_azimuth_deg."""
+        return np.frombuffer(self.positions, np.float64).reshape(-1, 5)
+
+    def measure(self, name: str) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Rows that have a measure, and its values; both empty where none has."""
+        column = self.measures.get(name)
+        if column is None:
+            return np.empty(0, np.int32), np.empty(0, np.float64)
+        return np.frombuffer(column.rows, np.int32), np.frombuffer(column.values, np.float64)
+
+    def dense_measure(self, name: str) -> NDArray[np.float64]:
+        """A measure of every row, shape (n,), NaN where a row has none."""
+        dense = np.full(len(self), np.nan)
+        rows, values = self.measure(name)
+        dense[rows] = values
+        return dense
+
+    def label(self, name: str) -> dict[int, str]:
+        """A label by row number, of the rows that have it."""
+        column = self.labels.get(name)
+        if column is None:
+            return {}
+        return dict(zip(np.frombuffer(column.rows, np.int32).tolist(), column.values, strict=True))
+
+    def __iter__(self) -> Iterator[Observation]:
+        """The rows as observations; for edges and tests, not for hot paths."""
+        place = self.place.tolist()
+        flags = self.flags
+        sequences = np.frombuffer(self.sequences, np.int64).tolist()
+        observed, received = self.observed_ns.tolist(), self.received_ns.tolist()
+        measures: list[dict[str, float]] = [{} for _ in self.ids]
+        labels: list[dict[str, str]] = [{} for _ in self.ids]
+        for name in self.measures:
+            rows, values = self.measure(name)
+            for row, value in zip(rows.tolist(), values.tolist(), strict=True):
+                measures[row][name] = value
+        for name in self.labels:
+            for row, text in self.label(name).items():
+                labels[row][name] = text
+        for row in range(len(self)):
+            lon, lat, major, minor, azimuth = (None if x != x else x for x in place[row])
+            yield Observation(
+                source=self.sources[row],
+                thing_id=self.thing_ids[row],
+                kind=self.kinds[row],
+                observed_ns=observed[row],
+                received_ns=received[row],
+                has_device_time=bool(flags[row] & 1),
+                repeated=bool(flags[row] & 2),
+                device_sequence=None if sequences[row] < 0 else sequences[row],
+                lon_deg=lon,
+                lat_deg=lat,
+                error_major_m=major,
+                error_minor_m=minor,
+                error_azimuth_deg=azimuth,
+                measures=measures[row],
+                labels=labels[row],
+                snapshots=tuple(self.snapshots.get(row, ())),
+                topic=self.topics[row],
+            )
+
+
+def pack(observations: Sequence[Observation], stamp: Stamp) -> ObservationBatch:
+    """Turn observations into columns.
+
+    Example:
+        >>> stamp = Stamp(ingest_id="i", sequence=1, partition=0, watermark_ns=0, logged_ns=0)
+        >>> rows = [Observation(source="plain", thing_id="w-1", kind="water_level",
+        ...                     observed_ns=7, received_ns=9, measures={"water_level_m": 0.3})]
+        >>> list(pack(rows, stamp)) == rows
+        True
+        >>> len(pack([], stamp))
+        0
+    """
+    n = len(observations)
+    place = np.full((n, 5), np.nan)
+    measures: dict[str, tuple[list[int], list[float]]] = {}
+    labels: dict[str, tuple[list[int], list[str]]] = {}
+    snapshots: dict[int, list[str]] = {}
+    for row, one in enumerate(observations):
+        position = (
+            one.lon_deg,
+            one.lat_deg,
+            one.error_major_m,
+            one.error_minor_m,
+            one.error_azimuth_deg,
+        )
+        for column, number in enumerate(position):
+            if number is not None:
+                place[row, column] = number
+        for name, value in one.measures.items():
+            rows, values = measures.setdefault(name, ([], []))
+            rows.append(row)
+            values.append(value)
+        for name, text in one.labels.items():
+            label_rows, texts = labels.setdefault(name, ([], []))
+            label_rows.append(row)
+            texts.append(text)
+        if one.snapshots:
+            snapshots[row] = list(one.snapshots)
+    return ObservationBatch(
+        stamp=stamp,
+        ids=[one.id for one in observations],
+        sources=[one.source for one in observations],
+        thing_ids=[one.thing_id for one in observations],
+        kinds=[one.kind for one in observations],
+        topics=[one.topic for one in observations],
+        observed=np.array([one.observed_ns for one in observations], np.int64).tobytes(),
+        received=np.array([one.received_ns for one in observations], np.int64).tobytes(),
+        flags=bytes(one.has_device_time | one.repeated << 1 for one in observations),
+        positions=place.tobytes(),
+        sequences=np.array(
+            [-1 if one.device_sequence is None else one.device_sequence for one in observations],
+            np.int64,
+        ).tobytes(),
+        measures={
+            name: SparseFloats(np.array(rows, np.int32).tobytes(), np.array(values).tobytes())
+            for name, (rows, values) in measures.items()
+        },
+        labels={
+            name: SparseTexts(np.array(rows, np.int32).tobytes(), texts)
+            for name, (rows, texts) in labels.items()
+        },
+        snapshots=snapshots,
+    )
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(ObservationBatch)
+
+
+def encode_batch(batch: ObservationBatch) -> bytes:
+    """Write a batch as one log record (MessagePack, columns as raw little-endian bytes)."""
+    return _ENCODER.encode(batch)
+
+
+def decode_batch(data: bytes) -> ObservationBatch:
+    """Read a log record back.
+
+    Raises:
+        DecodeError: The bytes are not a batch, or its columns differ in length.
+    """
+    try:
+        batch = _DECODER.decode(data)
+    except msgspec.MsgspecError as exc:
+        raise DecodeError("bad_batch", f"log record of {len(data)} bytes: {exc}") from exc
+    n = len(batch.ids)
+    if not (
+        len(batch.thing_ids) == len(batch.kinds) == len(batch.sources) == len(batch.topics) == n
+        and len(batch.observed) == len(batch.received) == len(batch.sequences) == 8 * n
+        and len(batch.flags) == n
+        and len(batch.positions) == 40 * n
+    ):
+        raise DecodeError("bad_batch", f"columns of a batch of {n} rows differ in length")
+    return batch
+
+
+def key_group(thing_id: str) -> int:
+    """The key group of a thing, 0 to 63; the same on every machine and Python.
+
+    Example:
+        >>> key_group("w-1") == key_group("w-1"), 0 <= key_group("青") < KEY_GROUPS
+        (True, True)
+    """
+    return hashlib.blake2b(thing_id.encode(), digest_size=1).digest()[0] % KEY_GROUPS
+
+
+def partition_of(thing_id: str, partitions: int) -> int:
+    """The partition a thing's observations go to; key groups are dealt out evenly."""
+    return key_group(thing_id) * partitions // KEY_GROUPS

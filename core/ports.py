@@ -1,0 +1,93 @@
+"""What the parts of the platform ask of each other, as protocols and plain values."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from core.city import CameraPose
+
+
+class RawMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message as it came in, before anybody read it.
+
+    ``received_ns`` is city time. ``token`` is what the source needs to acknowledge it.
+    """
+
+    topic: str
+    payload: bytes
+    received_ns: int
+    qos: int = 0
+    retained: bool = False
+    duplicate: bool = False
+    token: int = 0
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True, tag="rejection"):
+    """A message, or a part of one, that ingest could not take, and why.
+
+    ``reason`` is a short machine word, one of few (metrics are counted under it);
+    ``detail`` says what was got, what was wanted and where. ``payload`` is cut to 64 KiB,
+    ``payload_bytes`` is its true size.
+    """
+
+    topic: str
+    reason: str
+    detail: str
+    payload: bytes
+    payload_bytes: int
+    received_ns: int
+
+
+class MessageSource(Protocol):
+    """Where messages come from: a broker, a recording."""
+
+    def batches(self) -> AsyncIterator[Sequence[RawMessage]]:
+        """All that has arrived, as soon as there is any; never waits for more."""
+        ...
+
+    def acknowledge(self, messages: Sequence[RawMessage]) -> None:
+        """Tell the source that the log has these; it need not keep them any longer."""
+        ...
+
+
+class LogWriter(Protocol):
+    """The log, as far as ingest knows it."""
+
+    async def append(self, topic: str, partition: int, value: bytes, *, key: bytes | None) -> None:
+        """Write one record; returns when it is durable, raises ServiceError when it is not."""
+        ...
+
+
+class GroundPoints(NamedTuple):
+    """Pixels put on the ground: arrays of shape (n,).
+
+    Positions are WGS 84 degrees; the one-sigma error ellipse has semi axes in metres and the
+    azimuth of its major axis clockwise from north. Where ``seen`` is False (on or above the
+    horizon, or too grazing) the other columns are NaN.
+    """
+
+    lon_deg: NDArray[np.float64]
+    lat_deg: NDArray[np.float64]
+    error_major_m: NDArray[np.float64]
+    error_minor_m: NDArray[np.float64]
+    error_azimuth_deg: NDArray[np.float64]
+    seen: NDArray[np.bool_]
+
+
+class GroundProjector(Protocol):
+    """Pixel to ground and back; vision asks, geo answers, the edges wire them."""
+
+    def to_ground(self, pixels: NDArray[np.float64], pose: CameraPose) -> GroundPoints:
+        """Put pixels (shape (n, 2), u right, v down, origin top left) on flat ground."""
+        ...
+
+    def to_pixels(
+        self, lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64], pose: CameraPose
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Ground points as pixels, shape (n, 2), and whether each lies before the camera."""
+        ...

@@ -1,0 +1,165 @@
+"""Settings: flag, then environment (``QINGNIAO_API__PORT``), then ``.env``, then default.
+
+Read once, at the edge, by :func:`load_settings`; the frozen object is passed down.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import SettingsError
+
+
+class MqttSettings(BaseModel):
+    """The broker that devices publish to."""
+
+    model_config = {"frozen": True}
+
+    url: str = Field(
+        "embedded",
+        description="`embedded` (a broker in a child process), `mosquitto` (the same with "
+        "Mosquitto, where it is installed), or `mqtt://host:port`, `mqtts://host:port`",
+    )
+    port: int = Field(
+        0, ge=0, le=65535, description="Port of the embedded broker; 0 takes a free one"
+    )
+    username: str = Field("", description="User name at a broker of your own")
+    password: SecretStr = Field(SecretStr(""), description="Password at a broker of your own")
+    password_file: Path | None = Field(None, description="File that holds the password instead")
+    inflight: int = Field(
+        4096, ge=1, le=65535, description="QoS 1 messages taken before the first is acknowledged"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: str) -> str:
+        if url not in {"embedded", "mosquitto"} and urlsplit(url).scheme not in {"mqtt", "mqtts"}:
+            msg = f"embedded, mosquitto, mqtt:// or mqtts://host:port was wanted, got {url!r}"
+            raise ValueError(msg)
+        return url
+
+    def secret(self) -> str:
+        """The password, from the file where one is named."""
+        if self.password_file is not None:
+            return self.password_file.read_text(encoding="utf-8").strip()
+        return self.password.get_secret_value()
+
+
+class ApiSettings(BaseModel):
+    """The HTTP interface and the page."""
+
+    model_config = {"frozen": True}
+
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+    token: SecretStr = Field(
+        SecretStr(""), description="Token that writing needs; made and printed at start if empty"
+    )
+    token_file: Path | None = Field(None, description="File that holds the token instead")
+
+    def secret(self) -> str:
+        """The token, from the file where one is named; empty when none is set."""
+        if self.token_file is not None:
+            return self.token_file.read_text(encoding="utf-8").strip()
+        return self.token.get_secret_value()
+
+
+class Settings(BaseSettings):
+    """All settings of a process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="QINGNIAO_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+    )
+
+    data_dir: Path = Field(Path(".qingniao"), description="Folder of the log, store and pictures")
+    city: str = Field(
+        "generated",
+        description="`generated`, or a folder with a city profile (`city.yaml`) or data",
+    )
+    broker: str = Field(
+        "embedded://", description="The log: `embedded://[/path]` or `kafka://host:9092`"
+    )
+    store: str = Field(
+        "sqlite://",
+        description="The case store: `sqlite://[/path]` or `postgresql+psycopg://user@host/db`",
+    )
+    partitions: int = Field(
+        1, ge=1, le=64, description="Partitions of `observations`: 1 embedded, 8 on Kafka"
+    )
+    packs: Path | None = Field(None, description="Folder of scenario files instead of the shipped")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much is written to standard error"
+    )
+    mqtt: MqttSettings = MqttSettings()
+    api: ApiSettings = ApiSettings()
+
+    @field_validator("broker")
+    @classmethod
+    def _broker_scheme(cls, url: str) -> str:
+        if urlsplit(url).scheme not in {"embedded", "kafka"}:
+            msg = f"embedded://… or kafka://host:9092 was wanted, got {url!r}"
+            raise ValueError(msg)
+        return url
+
+    @model_validator(mode="after")
+    def _store_fits(self) -> Settings:
+        scheme = urlsplit(self.store).scheme
+        if scheme not in {"sqlite", "postgresql+psycopg"}:
+            msg = f"store: sqlite://… or postgresql+psycopg://… was wanted, got {scheme!r}"
+            raise ValueError(msg)
+        if self.broker.startswith("kafka:") and scheme == "sqlite":
+            msg = (
+                "store: with broker=kafka:// more than one process writes, and SQLite has one "
+                "writer; set store=postgresql+psycopg://…"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def log_url(self) -> str:
+        """The broker URL with the embedded log's path filled in."""
+        if self.broker.rstrip("/") == "embedded:":
+            return f"embedded://{(self.data_dir / 'log').resolve()}"
+        return self.broker
+
+    @property
+    def store_url(self) -> str:
+        """The store URL with SQLite's path filled in."""
+        if self.store.rstrip("/") == "sqlite:":
+            return f"sqlite:///{(self.data_dir / 'store.sqlite3').resolve()}"
+        return self.store
+
+    @property
+    def snapshot_dir(self) -> Path:
+        """Folder of evidence pictures."""
+        return self.data_dir / "snapshots"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings once; overrides are what flags said (None means not given).
+
+    Raises:
+        SettingsError: A setting is wrong; says which, what was got and what is accepted.
+
+    Example:
+        >>> load_settings(broker="kafka://h:1", store="postgresql+psycopg://h/d").log_url
+        'kafka://h:1'
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as exc:
+        lines = [
+            f"setting {'.'.join(map(str, error['loc'])) or 'combination'}: {error['msg']}"
+            for error in exc.errors()
+        ]
+        raise SettingsError("; ".join(lines)) from exc

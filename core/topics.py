@@ -1,0 +1,103 @@
+"""Names of MQTT topics and log topics: the one place where they are built and read.
+
+MQTT
+    ``qn/{city}/sensor/{thing_id}``            plain JSON reading, QoS 1
+    ``qn/{city}/senml/{thing_id}``             SenML JSON pack, QoS 1
+    ``qn/{city}/detection/{camera_id}``        what vision saw, plain JSON, QoS 1
+    ``qn/{city}/remote-id/{receiver_id}``      heard by a ground receiver, plain JSON, QoS 1
+    ``qn/{city}/report/{report_id}``           a citizen's report, plain JSON, QoS 1
+    ``qn/{city}/frame/{camera_id}``            a JPEG in a CBOR envelope, QoS 0
+    ``thing/product/{sn}/osd|state|events…``   DJI Cloud API, QoS 1 or 0
+    ``sys/product/{sn}/status``                DJI Cloud API
+
+Log (Faust)
+    ``observations``  batches by key group   ``events``  one partition   ``rejections``
+"""
+
+from __future__ import annotations
+
+OBSERVATIONS = "observations"
+EVENTS = "events"
+REJECTIONS = "rejections"
+
+#: What ingest subscribes to: filter and quality of service.
+INGEST_FILTERS: tuple[tuple[str, int], ...] = (
+    ("qn/+/sensor/+", 1),
+    ("qn/+/senml/+", 1),
+    ("qn/+/detection/+", 1),
+    ("qn/+/remote-id/+", 1),
+    ("qn/+/report/+", 1),
+    ("thing/product/+/osd", 1),
+    ("thing/product/+/state", 1),
+    ("thing/product/+/events", 1),
+    ("thing/product/+/requests", 1),
+    ("sys/product/+/status", 1),
+)
+
+#: What the vision worker subscribes to, on a connection of its own.
+FRAME_FILTERS: tuple[tuple[str, int], ...] = (("qn/+/frame/+", 0),)
+
+
+def sensor_topic(city: str, thing_id: str) -> str:
+    """Topic of a plain JSON reading.
+
+    Example:
+        >>> sensor_topic("qingdao", "w-1")
+        'qn/qingdao/sensor/w-1'
+    """
+    return f"qn/{city}/sensor/{thing_id}"
+
+
+def senml_topic(city: str, thing_id: str) -> str:
+    """Topic of a SenML pack."""
+    return f"qn/{city}/senml/{thing_id}"
+
+
+def detection_topic(city: str, camera_id: str) -> str:
+    """Topic of what vision saw in a camera."""
+    return f"qn/{city}/detection/{camera_id}"
+
+
+def remote_id_topic(city: str, receiver_id: str) -> str:
+    """Topic of a ground receiver of remote identification."""
+    return f"qn/{city}/remote-id/{receiver_id}"
+
+
+def report_topic(city: str, report_id: str) -> str:
+    """Topic of a citizen's report."""
+    return f"qn/{city}/report/{report_id}"
+
+
+def frame_topic(city: str, camera_id: str) -> str:
+    """Topic of a camera's frames."""
+    return f"qn/{city}/frame/{camera_id}"
+
+
+def dji_topic(sn: str, leaf: str) -> str:
+    """Topic of a DJI dock or aircraft: leaf is osd, state, events, requests …"""
+    return f"thing/product/{sn}/{leaf}"
+
+
+def dji_status_topic(sn: str) -> str:
+    """Topic on which a DJI gateway comes online with its sub-devices."""
+    return f"sys/product/{sn}/status"
+
+
+def topic_matches(topic_filter: str, topic: str) -> bool:
+    """Whether a topic matches an MQTT filter [MQTT-4.7].
+
+    Example:
+        >>> topic_matches("qn/+/sensor/#", "qn/qingdao/sensor/w-1")
+        True
+        >>> topic_matches("#", "$SYS/broker")
+        False
+    """
+    if topic.startswith("$") and topic_filter[:1] in {"+", "#"}:
+        return False
+    wanted, got = topic_filter.split("/"), topic.split("/")
+    for position, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if position >= len(got) or level not in {"+", got[position]}:
+            return False
+    return len(wanted) == len(got)

@@ -1,0 +1,1 @@
+"""The map: layers, tagging, coordinates, camera geometry. Pure."""

@@ -1,0 +1,1 @@
+"""From messages to the log: sources, decoders, batching, quarantine, frames."""

@@ -1,0 +1,1 @@
+"""Rules, correlation, routing, the case process. Pure."""

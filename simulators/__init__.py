@@ -1,0 +1,1 @@
+"""A city that publishes, and the truth it is scored against."""

@@ -1,0 +1,1 @@
+"""The case truth: incidents, evidence, history, outbox."""

@@ -1,0 +1,1 @@
+"""The Faust app, its embedded log, and what it does with batches."""

@@ -1,0 +1,1 @@
+"""From frames to detections. Knows pixels; asks a port for metres. Pure."""
