@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -92,6 +92,9 @@ class Settings(BaseSettings):
         "sqlite://",
         description="The case store: `sqlite://[/path]` or `postgresql+psycopg://user@host/db`",
     )
+    store_password_file: Path | None = Field(
+        None, description="File that holds the password of the PostgreSQL user"
+    )
     partitions: int = Field(
         1, ge=1, le=64, description="Partitions of `observations`: 1 embedded, 8 on Kafka"
     )
@@ -133,10 +136,13 @@ class Settings(BaseSettings):
 
     @property
     def store_url(self) -> str:
-        """The store URL with SQLite's path filled in."""
+        """The store URL with path or password filled in: not to be shown."""
         if self.store.rstrip("/") == "sqlite:":
             return f"sqlite:///{(self.data_dir / 'store.sqlite3').resolve()}"
-        return self.store
+        if self.store_password_file is None:
+            return self.store
+        password = quote(self.store_password_file.read_text(encoding="utf-8").strip(), safe="")
+        return self.store.replace("@", f":{password}@", 1)
 
     @property
     def snapshot_dir(self) -> Path:

@@ -1,0 +1,437 @@
+"""Tags positions with what the map says of them: areas, road, zones, airspace.
+
+Exact and vectorised: a batch is one query of a tree per kind of layer, whatever its size.
+Predicates run in the plane of longitude and latitude, as the layers' edges are defined there;
+distances to roads run in the city's metric frame. A point on a border belongs to the feature
+that comes first, in the order of layers and then of features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from core.city import AltitudeDatum, LayerRole
+from core.errors import GeometryError
+from core.events import Place
+from geo.layers import Layer
+from geo.model import City
+
+#: A road further away than this does not name the place.
+MAX_ROAD_DISTANCE_M = 50.0
+
+#: Levels of area from the finest, with the digits of their codes.
+_LEVELS = (
+    (LayerRole.GRID, 15),
+    (LayerRole.COMMUNITY, 12),
+    (LayerRole.STREET, 9),
+    (LayerRole.DISTRICT, 6),
+)
+
+#: Heights above ground and above take-off stand in for each other where only one is known:
+#: over a city's nearly flat ground they differ by the ground's own relief between take-off
+#: and here, and a rule that is asked for either must not be blind.
+_STANDS_IN = {
+    AltitudeDatum.AGL: AltitudeDatum.TAKEOFF,
+    AltitudeDatum.TAKEOFF: AltitudeDatum.AGL,
+}
+
+_NONE = -1
+
+
+class _Features:
+    """The features of all layers of a role, as one array with a tree over it."""
+
+    def __init__(self, layers: Sequence[Layer], geometries: Sequence[NDArray[np.object_]]) -> None:
+        self.geometries = np.concatenate([np.empty(0, dtype=object), *geometries])
+        self.ids = _joined(layers, "feature_id")
+        self.codes = _joined(layers, "code")
+        self.names = _joined(layers, "name")
+        self.kinds = _joined(layers, "kind")
+        self.generated = [bool(value) for value in _joined(layers, "generated")]
+        shapely.prepare(self.geometries)
+        self.tree = shapely.STRtree(self.geometries)
+        kinds = np.array(self.kinds, dtype=object)
+        self._of_kind = {kind: np.asarray(kinds == kind) for kind in set(self.kinds)}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def pairs(self, points: NDArray[np.object_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and features that meet, sorted by row and then by feature."""
+        rows, features = self.tree.query(points)
+        # The tree would prepare the points; it is the areas, with their many edges, that gain.
+        meet = shapely.intersects(self.geometries[features], points[rows])
+        rows, features = rows[meet], features[meet]
+        order = np.lexsort((features, rows))
+        return rows[order], features[order]
+
+    def first(self, points: NDArray[np.object_]) -> NDArray[np.intp]:
+        """The first feature that each point meets, shape (n,), -1 for none."""
+        found = np.full(len(points), _NONE, dtype=np.intp)
+        rows, features = self.pairs(points)
+        found[rows[::-1]] = features[::-1]
+        return found
+
+    def of_kind(self, kind: str) -> NDArray[np.bool_]:
+        """Which features are of a kind."""
+        return self._of_kind.get(kind, np.zeros(len(self.ids), dtype=np.bool_))
+
+
+class _Volumes(_Features):
+    """Airspace: features with a floor and a ceiling above a datum."""
+
+    def __init__(self, layers: Sequence[Layer], geometries: Sequence[NDArray[np.object_]]) -> None:
+        super().__init__(layers, geometries)
+        self.datums = [AltitudeDatum(value) for value in _joined(layers, "datum")]
+        floors = np.array(_joined(layers, "floor_m"), dtype=np.float64)
+        # A volume that begins at the ground has no floor: a barometer on the ground may well
+        # read some metres below it.
+        grounded = np.array([one in _STANDS_IN for one in self.datums], dtype=np.bool_) & (
+            floors <= 0.0
+        )
+        self.floors = np.where(grounded, -np.inf, floors)
+        self.ceilings = np.array(_joined(layers, "ceiling_m"), dtype=np.float64)
+
+
+class _Hits(NamedTuple):
+    """Pairs of rows and features, sorted by row."""
+
+    rows: NDArray[np.intp]
+    features: NDArray[np.intp]
+
+    def of_row(self, row: int) -> list[int]:
+        start, end = np.searchsorted(self.rows, (row, row + 1))
+        found: list[int] = self.features[start:end].tolist()
+        return found
+
+
+class Tags:
+    """What the map says of the rows of a batch. Made by :class:`Tagger`.
+
+    Attributes:
+        layer_versions: Version of every layer that was asked, by layer id.
+        road_distance_m: Shape (n,), NaN where no road is near.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        lon_deg: NDArray[np.float64],
+        lat_deg: NDArray[np.float64],
+        areas: NDArray[np.intp],
+        road: NDArray[np.intp],
+        road_distance_m: NDArray[np.float64],
+        zones: _Hits,
+        airspaces: _Hits,
+        unsure: _Hits,
+    ) -> None:
+        self._tagger = tagger
+        self._lon_deg = lon_deg
+        self._lat_deg = lat_deg
+        self._areas = areas
+        self._road = road
+        self.road_distance_m = road_distance_m
+        self._zones = zones
+        self._airspaces = airspaces
+        self._unsure = unsure
+        self.layer_versions = tagger.layer_versions
+
+    def __len__(self) -> int:
+        return len(self._lon_deg)
+
+    def in_zone(self, kind: str) -> NDArray[np.bool_]:
+        """Which rows lie in a zone of a kind, shape (n,); False where the place is unknown."""
+        return self._mask(self._zones, self._tagger.zone_features.of_kind(kind))
+
+    def in_airspace(self, kind: str) -> NDArray[np.bool_]:
+        """Which rows lie in a volume of a kind, shape (n,), by place and by altitude.
+
+        False where the altitude is not known in the volume's datum, see
+        :meth:`airspace_unsure`.
+        """
+        return self._mask(self._airspaces, self._tagger.airspace_features.of_kind(kind))
+
+    def airspace_unsure(self, kind: str) -> NDArray[np.bool_]:
+        """Which rows are over or under a volume of a kind with no altitude to compare."""
+        return self._mask(self._unsure, self._tagger.airspace_features.of_kind(kind))
+
+    def zones(self, row: int) -> tuple[str, ...]:
+        """Ids of the zones that a row lies in, in feature order."""
+        ids = self._tagger.zone_features.ids
+        return tuple(ids[feature] for feature in self._zones.of_row(row))
+
+    def airspaces(self, row: int) -> tuple[str, ...]:
+        """Ids of the volumes that a row lies in, in feature order."""
+        ids = self._tagger.airspace_features.ids
+        return tuple(ids[feature] for feature in self._airspaces.of_row(row))
+
+    def place(
+        self,
+        row: int,
+        lon_deg: float | None = None,
+        lat_deg: float | None = None,
+        error_major_m: float | None = None,
+        error_minor_m: float | None = None,
+        error_azimuth_deg: float | None = None,
+    ) -> Place:
+        """All that is known of one row.
+
+        Args:
+            row: Number of the row in the batch.
+            lon_deg: Position to write down; the one that was tagged unless given.
+            lat_deg: Likewise.
+            error_major_m: One-sigma error ellipse; None or NaN where unknown.
+            error_minor_m: Likewise.
+            error_azimuth_deg: Likewise.
+        """
+        tagger = self._tagger
+        codes, area_name, generated = tagger.area_of(self._areas[row])
+        road = int(self._road[row])
+        lon = _number(self._lon_deg[row] if lon_deg is None else lon_deg)
+        lat = _number(self._lat_deg[row] if lat_deg is None else lat_deg)
+        return Place(
+            lon_deg=lon,
+            lat_deg=lat,
+            error_major_m=_number(error_major_m),
+            error_minor_m=_number(error_minor_m),
+            error_azimuth_deg=_number(error_azimuth_deg),
+            grid_code=codes[0],
+            community_code=codes[1],
+            street_code=codes[2],
+            district_code=codes[3],
+            generated=generated,
+            area_name=area_name,
+            road_name=None if road == _NONE else tagger.road_features.names[road] or None,
+            road_distance_m=_number(self.road_distance_m[row]),
+            zones=self.zones(row),
+            airspaces=self.airspaces(row),
+            unplaced=self._unplaced(row, any(codes)),
+            layer_versions=self.layer_versions,
+        )
+
+    def _unplaced(self, row: int, placed: bool) -> str | None:
+        if placed:
+            return None
+        if np.isnan(self._lon_deg[row]):
+            return "no_position"
+        return "outside_city" if self._tagger.has_areas else "no_area_layer"
+
+    def _mask(self, hits: _Hits, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self), dtype=np.bool_)
+        mask[hits.rows[wanted[hits.features]]] = True
+        return mask
+
+
+class Tagger:
+    """Asks a city's layers about positions.
+
+    Args:
+        city: The city; its layers are indexed here, once.
+
+    Example:
+        >>> from geo.city import generate_city
+        >>> tags = Tagger(generate_city(7)).tag(np.array([120.3846, np.nan]), np.array([36.06, 36]))
+        >>> place = tags.place(0)
+        >>> place.district_code, len(place.grid_code), tags.place(1).unplaced
+        ('370202', 15, 'no_position')
+    """
+
+    def __init__(self, city: City) -> None:
+        self._frame = city.frame
+        self._levels = [_features(city, role) for role, _ in _LEVELS]
+        self.has_areas = any(len(level) for level in self._levels)
+        self.zone_features = _features(city, LayerRole.ZONE)
+        volumes = city.layers_of(LayerRole.AIRSPACE)
+        self.airspace_features = _Volumes(volumes, [layer.geometries for layer in volumes])
+        roads = city.layers_of(LayerRole.ROAD)
+        self.road_features = _Features(
+            roads, [self._frame.geometry_to_metric(layer.geometries) for layer in roads]
+        )
+        asked = {role for role, _ in _LEVELS} | {
+            LayerRole.ZONE,
+            LayerRole.AIRSPACE,
+            LayerRole.ROAD,
+        }
+        self.layer_versions: dict[str, str] = {
+            layer.id: layer.version for layer in city.layers.values() if layer.role in asked
+        }
+        self._parents = [
+            self._parents_of(level, digits) for level, (_, digits) in enumerate(_LEVELS)
+        ]
+        self._areas: dict[tuple[int, ...], tuple[tuple[str | None, ...], str, bool]] = {}
+
+    def tag(
+        self,
+        lon_deg: NDArray[np.float64],
+        lat_deg: NDArray[np.float64],
+        altitudes: Mapping[AltitudeDatum, NDArray[np.float64]] | None = None,
+    ) -> Tags:
+        """Tag a batch.
+
+        Args:
+            lon_deg: Shape (n,), WGS 84 degrees, NaN where unknown; n may be 0.
+            lat_deg: Shape (n,).
+            altitudes: Metres by datum, each of shape (n,), NaN where unknown.
+
+        Raises:
+            GeometryError: The arrays have different shapes.
+        """
+        lon = np.array(lon_deg, dtype=np.float64)
+        lat = np.array(lat_deg, dtype=np.float64)
+        if lon.ndim != 1 or lon.shape != lat.shape:
+            raise GeometryError(
+                f"lon_deg and lat_deg must have one shape (n,), got {lon.shape} and {lat.shape}"
+            )
+        for datum, heights in (altitudes or {}).items():
+            if np.shape(heights) != lon.shape:
+                raise GeometryError(
+                    f"altitudes[{datum.value}] must have shape {lon.shape}, got {np.shape(heights)}"
+                )
+        known = np.isfinite(lon) & np.isfinite(lat)
+        lon[~known] = np.nan
+        lat[~known] = np.nan
+        rows = np.flatnonzero(known)
+        points = np.asarray(shapely.points(lon[rows], lat[rows]), dtype=object)
+        road, road_distance_m = self._nearest_road(lon, lat, rows)
+        inside, unsure = self._in_volumes(points, rows, altitudes or {})
+        return Tags(
+            self,
+            lon,
+            lat,
+            self._find_areas(len(lon), points, rows),
+            road,
+            road_distance_m,
+            _hits(self.zone_features, points, rows),
+            inside,
+            unsure,
+        )
+
+    def area_of(self, levels: NDArray[np.intp]) -> tuple[tuple[str | None, ...], str, bool]:
+        """Codes (finest first), name and whether the grid is generated; of features by level."""
+        key = tuple(levels.tolist())
+        area = self._areas.get(key)
+        if area is None:
+            # Keys are chains of features of the map, so the cache is bounded by the map.
+            codes: list[str | None] = []
+            names: list[str] = []
+            for features, index in zip(self._levels, key, strict=True):
+                codes.append(None if index == _NONE else features.codes[index] or None)
+                names.append("" if index == _NONE else features.names[index])
+            generated = key[0] != _NONE and self._levels[0].generated[key[0]]
+            text = "·".join(name for name in reversed(names[1:]) if name)
+            area = self._areas[key] = (tuple(codes), text, generated)
+        return area
+
+    def _find_areas(
+        self, n: int, points: NDArray[np.object_], rows: NDArray[np.intp]
+    ) -> NDArray[np.intp]:
+        """Features by level, shape (n, 4), finest first.
+
+        A level is asked only for the rows that a finer level has not placed already, so the
+        levels of a place always fit together, on borders too.
+        """
+        areas = np.full((n, len(_LEVELS)), _NONE, dtype=np.intp)
+        for level, features in enumerate(self._levels):
+            if not len(features):
+                continue
+            open_rows = areas[rows, level] == _NONE
+            if not open_rows.any():
+                continue
+            found = features.first(points[open_rows])
+            hit = found != _NONE
+            where = rows[open_rows][hit]
+            areas[where, level] = found[hit]
+            parents = self._parents[level][found[hit]]
+            for upper in range(level + 1, len(_LEVELS)):
+                parent = parents[:, upper]
+                fresh = (areas[where, upper] == _NONE) & (parent != _NONE)
+                areas[where[fresh], upper] = parent[fresh]
+        return areas
+
+    def _parents_of(self, level: int, digits: int) -> NDArray[np.intp]:
+        """For each feature of a level, the features whose codes are prefixes of its own."""
+        features = self._levels[level]
+        parents = np.full((len(features), len(_LEVELS)), _NONE, dtype=np.intp)
+        for upper in range(level + 1, len(_LEVELS)):
+            length = _LEVELS[upper][1]
+            index: dict[str, int] = {}
+            for number, code in enumerate(self._levels[upper].codes):
+                index.setdefault(code, number)
+            for number, code in enumerate(features.codes):
+                if len(code) == digits:
+                    parents[number, upper] = index.get(code[:length], _NONE)
+        return parents
+
+    def _nearest_road(
+        self, lon: NDArray[np.float64], lat: NDArray[np.float64], rows: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        road = np.full(len(lon), _NONE, dtype=np.intp)
+        distance_m = np.full(len(lon), np.nan)
+        if len(rows) and len(self.road_features):
+            east, north = self._frame.to_metric(lon[rows], lat[rows])
+            on_plane = np.isfinite(east)
+            rows = rows[on_plane]
+            (found, features), away = self.road_features.tree.query_nearest(
+                shapely.points(east[on_plane], north[on_plane]),
+                max_distance=MAX_ROAD_DISTANCE_M,
+                return_distance=True,
+                all_matches=True,
+            )
+            # Last writer wins: the first feature of a row is written last.
+            order = np.lexsort((features, found))[::-1]
+            road[rows[found[order]]] = features[order]
+            distance_m[rows[found[order]]] = away[order]
+        return road, distance_m
+
+    def _in_volumes(
+        self,
+        points: NDArray[np.object_],
+        rows: NDArray[np.intp],
+        altitudes: Mapping[AltitudeDatum, NDArray[np.float64]],
+    ) -> tuple[_Hits, _Hits]:
+        volumes = self.airspace_features
+        hits = _hits(volumes, points, rows)
+        heights = np.full(len(hits.rows), np.nan)
+        datums = [volumes.datums[feature] for feature in hits.features.tolist()]
+        for datum in set(datums):
+            here = np.array([one is datum for one in datums], dtype=np.bool_)
+            for source in (datum, _STANDS_IN.get(datum)):
+                column = None if source is None else altitudes.get(source)
+                if column is not None:
+                    empty = here & np.isnan(heights)
+                    heights[empty] = np.asarray(column)[hits.rows[empty]]
+        unknown = np.isnan(heights)
+        within = (heights >= volumes.floors[hits.features]) & (
+            heights <= volumes.ceilings[hits.features]
+        )
+        return (
+            _Hits(hits.rows[within], hits.features[within]),
+            _Hits(hits.rows[unknown], hits.features[unknown]),
+        )
+
+
+def _features(city: City, role: LayerRole) -> _Features:
+    layers = city.layers_of(role)
+    return _Features(layers, [layer.geometries for layer in layers])
+
+
+def _joined(layers: Sequence[Layer], column: str) -> list[Any]:
+    return [value for layer in layers for value in layer.column(column)]
+
+
+def _hits(features: _Features, points: NDArray[np.object_], rows: NDArray[np.intp]) -> _Hits:
+    if not len(features) or not len(rows):
+        return _Hits(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp))
+    found, numbers = features.pairs(points)
+    return _Hits(rows[found], numbers)
+
+
+def _number(value: float | None) -> float | None:
+    if value is None or not np.isfinite(value):
+        return None
+    return float(value)

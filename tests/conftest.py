@@ -1,0 +1,21 @@
+"""What every test may use: the builders, and where the real recordings are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real recordings; skips where there is none."""
+    folder = Path(os.environ.get("QINGNIAO_REALDATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings at {folder}; set QINGNIAO_REALDATA to their folder")
+    return folder
