@@ -1,0 +1,260 @@
+"""Which case an event belongs to: one real thing, one incident.
+
+The store hands over the cases that could be meant and carries out what is decided here, in
+one transaction. Order matters and is the sequencer's (docs/decisions/0007).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from core.events import Edge, Event, Place
+from core.incidents import OPEN_STATUSES, Status
+from core.units import NS_PER_S, seconds_to_ns
+from geo.distance import bearing_deg, distance_m
+from scenarios.model import GroupBy, Scenario
+
+#: One aircraft may have two identities: its maker's serial number, and that of a beacon strapped
+#: to it. Two systems that see one aircraft raise within this of each other, at one place but for
+#: what it flew meanwhile: by up to this speed, but never taken for farther than this.
+TWIN_WITHIN_S = 30.0
+TWIN_RADIUS_M = 30.0
+TWIN_SPEED_MPS = 20.0
+TWIN_DRIFT_M = 100.0
+
+#: Semi axis of the 95 % ellipse of two normal variables, in sigmas: sqrt(chi2(0.95, 2)).
+SIGMAS_95 = 2.4477
+
+#: A citizen who says no accuracy stands so far from the thing, one sigma; and whatever a phone
+#: says, a report never joins a case from farther than this beyond the radius.
+REPORT_SIGMA_M = 8.0
+REPORT_SLACK_M = 25.0
+
+
+class DecisionKind(StrEnum):
+    """What becomes of an event."""
+
+    ATTACH = "attach"
+    REWORK = "rework"
+    OPEN = "open"
+    IGNORE = "ignore"
+
+
+class CaseRaise(msgspec.Struct, frozen=True, kw_only=True):
+    """A raise that a case holds; ``active`` until its clear came."""
+
+    source: str
+    rule: str
+    thing_id: str
+    began_ns: int
+    active: bool = True
+
+
+class OpenCase(msgspec.Struct, frozen=True, kw_only=True):
+    """A case as far as correlation asks; also a closed one that could be reopened.
+
+    Position and one-sigma error are those of its first evidence, or of a better one since; they
+    decide what is near. ``raises`` are all it ever took in. ``last_ns`` is the event
+    time of its newest evidence.
+    """
+
+    incident_id: str
+    scenario: str
+    status: Status
+    began_ns: int
+    last_ns: int
+    lon_deg: float | None = None
+    lat_deg: float | None = None
+    error_major_m: float | None = None
+    error_minor_m: float | None = None
+    error_azimuth_deg: float | None = None
+    cleared_ns: int | None = None
+    closed_ns: int | None = None
+    raises: tuple[CaseRaise, ...] = ()
+
+    @property
+    def thing_ids(self) -> frozenset[str]:
+        """The things that speak for the case."""
+        return frozenset(one.thing_id for one in self.raises)
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of an event, and why; ``distance_m`` is to the case, where both are placed."""
+
+    kind: DecisionKind
+    incident_id: str | None = None
+    distance_m: float | None = None
+    reason: str = ""
+
+
+def observer_of(thing_id: str) -> str:
+    """Who tells this thing from others: the camera of a tracked object; "" for a device.
+
+    Example:
+        >>> observer_of("camera-1/17"), observer_of("manhole-0003")
+        ('camera-1', '')
+    """
+    return thing_id.rpartition("/")[0]
+
+
+def reach_m(scenario: Scenario) -> float:
+    """No case farther than this can be meant: bounds the query for candidates.
+
+    Infinite where the thing itself is what counts. Position errors widen the radius to twice
+    its length at most, so that one grazing view cannot swallow a street.
+
+    Example:
+        >>> from scenarios.loader import load_packs
+        >>> reach = {one.id: reach_m(one) for one in load_packs()}
+        >>> reach["manhole-cover"], reach["road-flooding"], reach["height-limit"]
+        (30.0, 120.0, inf)
+    """
+    if scenario.correlate.group_by is GroupBy.THING:
+        return math.inf
+    return scenario.correlate.radius_m + _slack_m(scenario, scenario.accepts_reports)
+
+
+def _slack_m(scenario: Scenario, reported: bool) -> float:
+    """The most that position errors may add to the radius."""
+    return max(scenario.correlate.radius_m, REPORT_SLACK_M if reported else 0.0)
+
+
+def decide(event: Event, scenario: Scenario, candidates: Sequence[OpenCase]) -> Decision:
+    """Decide which case an event belongs to.
+
+    Args:
+        event: An edge of one of the scenario's rules.
+        scenario: Its scenario.
+        candidates: Cases that could be meant, in any order: those that hold the event's
+            thing, and those of the scenario within :func:`reach_m` that are open or were
+            closed within its re-open window. Others do no harm.
+
+    Returns:
+        ``attach`` to a case, ``rework`` of a closed one, ``open`` a new one, or ``ignore``
+        (an event that goes on or ends, of a raise that no case holds).
+    """
+    cases = sorted(
+        (case for case in candidates if case.scenario == scenario.id),
+        key=lambda case: (case.began_ns, case.incident_id),
+    )
+    for case in cases:
+        if _holds(case, event):
+            return _to(DecisionKind.ATTACH, case, None, "the case holds this raise")
+    if event.edge is not Edge.RAISE:
+        return Decision(kind=DecisionKind.IGNORE, reason="no case holds the raise it belongs to")
+    cases = [case for case in cases if not _told_apart(event, scenario, case)]
+    near = _near(event, scenario, cases)
+    for case, metres in near:
+        if case.status in OPEN_STATUSES and _soon(event, scenario, case):
+            return _to(DecisionKind.ATTACH, case, metres, "same place and time as an open case")
+    for case, metres in near:
+        if case.status not in {Status.CLOSED, Status.EVALUATED} or case.closed_ns is None:
+            continue
+        since_ns = event.at_ns - case.closed_ns
+        if since_ns <= 0 and _soon(event, scenario, case):
+            return _to(DecisionKind.ATTACH, case, metres, "late evidence of a closed case")
+        if 0 < since_ns <= seconds_to_ns(scenario.correlate.reopen_within_s):
+            reason = f"closed {since_ns / NS_PER_S:.0f} s before"
+            return _to(DecisionKind.REWORK, case, metres, reason)
+    return Decision(kind=DecisionKind.OPEN, reason="no case at this place and time")
+
+
+def _to(kind: DecisionKind, case: OpenCase, metres: float | None, reason: str) -> Decision:
+    return Decision(
+        kind=kind,
+        incident_id=case.incident_id,
+        distance_m=None if metres is None or math.isnan(metres) else metres,
+        reason=reason,
+    )
+
+
+def _holds(case: OpenCase, event: Event) -> bool:
+    return any(
+        (one.rule, one.thing_id, one.began_ns) == (event.rule, event.thing_id, event.began_ns)
+        for one in case.raises
+    )
+
+
+def _told_apart(event: Event, scenario: Scenario, case: OpenCase) -> bool:
+    """Whether the event's own source says that it is not this case's thing.
+
+    Two devices under one rule watch two spots for good. Two objects of one camera are two as
+    long as both are there; after that the camera may have given the same one a new number.
+    """
+    if scenario.correlate.group_by is not GroupBy.SPOT or event.rule == scenario.report_rule:
+        return False
+    observer = observer_of(event.thing_id)
+    return any(
+        one.rule == event.rule
+        and one.source == event.source
+        and one.thing_id != event.thing_id
+        and observer_of(one.thing_id) == observer
+        and (one.active or not observer)
+        for one in case.raises
+    )
+
+
+def _soon(event: Event, scenario: Scenario, case: OpenCase) -> bool:
+    goes_on = any(one.active and one.rule != scenario.report_rule for one in case.raises)
+    after_ns = 0 if goes_on else event.began_ns - case.last_ns
+    before_ns = case.began_ns - event.at_ns
+    return max(after_ns, before_ns) <= seconds_to_ns(scenario.correlate.within_s)
+
+
+def _near(
+    event: Event, scenario: Scenario, cases: Sequence[OpenCase]
+) -> list[tuple[OpenCase, float]]:
+    """The cases at the event's place and their distance, its own things first, then nearest."""
+    if not cases:
+        return []
+    here = event.place
+    metres = [math.nan] * len(cases)
+    towards = metres
+    if here.lon_deg is not None and here.lat_deg is not None:
+        lons = [math.nan if case.lon_deg is None else case.lon_deg for case in cases]
+        lats = [math.nan if case.lat_deg is None else case.lat_deg for case in cases]
+        metres = distance_m(here.lon_deg, here.lat_deg, lons, lats).tolist()
+        towards = bearing_deg(here.lon_deg, here.lat_deg, lons, lats).tolist()
+    found: list[tuple[bool, float, int]] = []
+    for position, case in enumerate(cases):
+        own = event.thing_id in case.thing_ids
+        away = metres[position]
+        if math.isnan(away):
+            at_place = own
+        elif scenario.correlate.group_by is GroupBy.THING:
+            at_place = own or _is_twin(event, case, away)
+        else:
+            by_hand = event.rule == scenario.report_rule
+            case_by_hand = all(one.rule == scenario.report_rule for one in case.raises)
+            slack_m = _slack_m(scenario, by_hand or case_by_hand)
+            error_m = SIGMAS_95 * math.hypot(
+                _sigma_m(here, towards[position], by_hand),
+                _sigma_m(case, towards[position], case_by_hand),
+            )
+            at_place = away <= scenario.correlate.radius_m + min(slack_m, error_m)
+        if at_place:
+            found.append((not own, math.inf if math.isnan(away) else away, position))
+    return [(cases[position], metres[position]) for _, _, position in sorted(found)]
+
+
+def _sigma_m(one: Place | OpenCase, azimuth_deg: float, by_hand: bool) -> float:
+    """One sigma of a position error in a direction."""
+    if one.error_major_m is None:
+        return REPORT_SIGMA_M if by_hand else 0.0
+    major = one.error_major_m
+    minor = major if one.error_minor_m is None else one.error_minor_m
+    turn = math.radians(azimuth_deg - (one.error_azimuth_deg or 0.0))
+    return math.hypot(major * math.cos(turn), minor * math.sin(turn))
+
+
+def _is_twin(event: Event, case: OpenCase, away_m: float) -> bool:
+    """Whether another system saw the case's moving thing, under another identity, just now."""
+    if any(one.source == event.source for one in case.raises):
+        return False
+    apart_s = abs(event.began_ns - case.began_ns) / NS_PER_S
+    drift_m = min(TWIN_SPEED_MPS * apart_s, TWIN_DRIFT_M)
+    return apart_s <= TWIN_WITHIN_S and away_m <= TWIN_RADIUS_M + drift_m

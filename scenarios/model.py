@@ -1,0 +1,211 @@
+"""What a scenario is: one kind of real thing, the rules that notice it, and who must act.
+
+A scenario is data (docs/decisions/0014): :mod:`scenarios.loader` reads it from YAML,
+:mod:`scenarios.engine` runs its rules, the other modules of this package read its routing,
+correlation and deadline. Everything here is frozen.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from core.events import Place
+from core.incidents import Severity, Text
+
+#: Last part of the id of the rule that a citizen's report speaks through.
+REPORT_RULE = "report"
+
+
+class Domain(StrEnum):
+    """The field of city government a scenario belongs to."""
+
+    URBAN = "城管"
+    TRANSPORT = "交通"
+    HOUSING = "住建"
+    COMMUNITY = "社区"
+    LOW_ALTITUDE = "低空"
+
+
+class CategoryKind(StrEnum):
+    """What a category code counts; a national code is unique only together with this."""
+
+    COMPONENT = "部件"
+    MATTER = "事项"
+    OWN = "自定义"
+
+
+class Scope(StrEnum):
+    """What a rule looks at."""
+
+    THING = "thing"
+
+
+class Comparison(StrEnum):
+    """How a measure is held against its threshold."""
+
+    AT_LEAST = "at_least"
+    ABOVE = "above"
+    AT_MOST = "at_most"
+    BELOW = "below"
+
+    @property
+    def upward(self) -> bool:
+        """Whether large values are the bad ones."""
+        return self in {Comparison.AT_LEAST, Comparison.ABOVE}
+
+
+class GroupBy(StrEnum):
+    """What makes two raises one real thing."""
+
+    SPOT = "spot"  #: near each other, unless one source tells them apart (two cars)
+    AREA = "area"  #: near each other, whoever says it (one flood, two gauges)
+    THING = "thing"  #: the thing itself, wherever it went (an aircraft), whatever it is called
+
+
+class DeadlineClock(StrEnum):
+    """Which hours a deadline counts."""
+
+    HOURS24 = "hours24"  #: 紧急工作时, around the clock
+    WORKING = "working"  #: 工作时, Monday to Friday
+
+
+class Receiver(StrEnum):
+    """Who gets the task."""
+
+    WORKER = "worker"  #: the grid worker of the place, for the unit
+    UNIT = "unit"  #: the unit's duty desk
+
+
+class TimeOfDay(msgspec.Struct, frozen=True, kw_only=True):
+    """A daily span of China time, seconds after midnight; may run past midnight.
+
+    Example:
+        >>> night = TimeOfDay(from_s=22 * 3600, until_s=6 * 3600)
+        >>> night.holds(np.array([0, 6 * 3600, 22 * 3600])).tolist()
+        [True, False, True]
+    """
+
+    from_s: int
+    until_s: int
+
+    def holds(self, second_of_day: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which seconds after midnight, shape (n,), lie in the span (its end does not)."""
+        after, before = second_of_day >= self.from_s, second_of_day < self.until_s
+        return (after & before) if self.from_s <= self.until_s else (after | before)
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition on one thing, how long it must last, and when it is over.
+
+    ``id`` is ``<scenario>/<name>``. Every condition that is given must hold. Of ``measures``
+    the first that an observation has is taken. With ``confirm`` the rule raises only on an
+    observation at or after ``for_s``; without, what a thing last said holds until it says
+    otherwise, as with sensors that report on change. A thing silent for ``gone_after_s`` is
+    over too.
+    """
+
+    id: str
+    kind: str
+    measures: tuple[str, ...] = ()
+    comparison: Comparison | None = None
+    threshold: float | None = None
+    for_s: float = 0.0
+    clear_level: float | None = None
+    clear_for_s: float = 0.0
+    labels: dict[str, str] = {}
+    in_zone: str | None = None
+    in_airspace: str | None = None
+    registered: bool | None = None
+    time_of_day: TimeOfDay | None = None
+    confirm: bool = False
+    confidence_ratio: float = 1.0
+    gone_after_s: float = 7 * 86400.0
+
+
+class Category(msgspec.Struct, frozen=True, kw_only=True):
+    """The category code a case is filed under, and the list it is from."""
+
+    system: str
+    kind: CategoryKind
+    code: str
+    name: Text
+
+
+class Correlate(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes two raises one real thing: how near, and how soon after."""
+
+    group_by: GroupBy = GroupBy.SPOT
+    radius_m: float = 0.0
+    within_s: float = 3600.0
+    reopen_within_s: float = 0.0
+
+
+class Deadline(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the responsible unit has, and which hours count."""
+
+    duration_s: float
+    clock: DeadlineClock = DeadlineClock.HOURS24
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is told: units whose ``department`` is one of these names, or that of the scenario."""
+
+    departments: tuple[str, ...] = ()
+    receiver: Receiver = Receiver.WORKER
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of real thing that somebody must act on."""
+
+    id: str
+    name: Text
+    domain: Domain
+    purpose: Text
+    category: Category
+    department: Text
+    severity: Severity
+    rules: tuple[Rule, ...]
+    correlate: Correlate
+    deadline: Deadline
+    route: Route
+    closes_when: Text
+    scope: Scope = Scope.THING
+    still_every_s: float = 600.0
+    accepts_reports: bool = False
+
+    @property
+    def report_rule(self) -> str:
+        """Id of the rule that a citizen's report speaks through."""
+        return f"{self.id}/{REPORT_RULE}"
+
+
+class TagsView(Protocol):
+    """What the map says of the rows of a batch, as far as the rules ask."""
+
+    def in_zone(self, kind: str) -> NDArray[np.bool_]:
+        """Rows that lie in a ground zone of this kind, shape (n,)."""
+        ...
+
+    def in_airspace(self, kind: str) -> NDArray[np.bool_]:
+        """Rows that lie in an airspace volume of this kind, shape (n,)."""
+        ...
+
+    def airspace_unsure(self, kind: str) -> NDArray[np.bool_]:
+        """Rows over or under a volume of this kind whose altitude is not known, shape (n,)."""
+        ...
+
+    def place(
+        self,
+        row: int,
+        *,
+        error_major_m: float | None = None,
+        error_minor_m: float | None = None,
+        error_azimuth_deg: float | None = None,
+    ) -> Place:
+        """Where one row is; the error ellipse is written down, NaN where unknown."""
+        ...

@@ -1,0 +1,115 @@
+"""The shipped scenarios: the contract's ids, and pages whose examples are run."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from core.events import Edge
+from scenarios.categories import COMPONENTS, MATTERS, category_name
+from scenarios.engine import RuleEngine
+from scenarios.explain import describe_rule
+from scenarios.loader import SHIPPED_PACKS, load_packs
+from scenarios.model import CategoryKind, Comparison, Scenario
+
+PACKS = load_packs()
+IDS = [one.id for one in PACKS]
+
+#: kind, measure, comparison, threshold, for_s, clear level, zone, airspace
+RULES = {
+    "road-flooding/level": ("water_level", 0.25, 60, 0.15, "underpass"),
+    "illegal-parking/camera": ("detection.static_object", 120, 0, None, "no_parking"),
+    "exposed-waste/camera": ("detection.static_object", 120, 0, None, "pavement"),
+    "manhole-cover/tilt": ("manhole", 15, 20, 8, None),
+    "site-dust/pm10": ("site_air", 150, 120, 120, None),
+    "site-noise/level": ("site_air", 70, 120, 65, None),
+    "smoke-alarm/density": ("smoke", 0.20, 10, 0.10, None),
+    "gas-leak/concentration": ("gas", 0.10, 10, 0.05, None),
+    "fire-lane-blocked/sensor": ("parking", 1, 90, None, "fire_lane"),
+    "fire-lane-blocked/camera": ("detection.static_object", 90, 0, None, "fire_lane"),
+    "airspace-intrusion/inside": ("aircraft", None, 0, None, None),
+    "height-limit/height": ("aircraft", 120, 3, 115, None),
+    "unidentified-aircraft/unregistered": ("aircraft", None, 5, None, None),
+}
+
+
+def page_of(scenario: Scenario) -> str:
+    return (SHIPPED_PACKS / f"{scenario.id}.md").read_text(encoding="utf-8")
+
+
+def test_the_twelve_scenarios_have_the_agreed_thresholds() -> None:
+    assert len(PACKS) == 12
+    found = {
+        rule.id: (rule.kind, rule.threshold, rule.for_s, rule.clear_level, rule.in_zone)
+        for one in PACKS
+        for rule in one.rules
+    }
+    assert found == RULES
+
+
+def test_the_height_limit_is_lawful_at_the_limit_itself() -> None:
+    (rule,) = next(one for one in PACKS if one.id == "height-limit").rules
+    assert rule.comparison is Comparison.ABOVE
+
+
+def test_six_or_more_scenarios_serve_the_three_departments_of_the_city() -> None:
+    assert {one.domain.value for one in PACKS} == {"城管", "交通", "住建", "社区", "低空"}
+    assert sum(one.domain.value in {"城管", "交通", "住建"} for one in PACKS) >= 6
+
+
+@pytest.mark.parametrize("one", PACKS, ids=IDS)
+def test_category_codes_are_national_or_our_own(one: Scenario) -> None:
+    if one.category.kind is CategoryKind.OWN:
+        assert one.category.code.startswith("LA-")
+    else:
+        assert category_name(one.category.kind, one.category.code) == one.category.name.zh
+
+
+def test_the_national_list_is_whole() -> None:
+    assert (len(COMPONENTS), len(MATTERS)) == (153, 250)
+
+
+@pytest.mark.parametrize("one", PACKS, ids=IDS)
+def test_a_page_names_code_department_severity_and_deadline(one: Scenario) -> None:
+    page = page_of(one)
+    length = f"{one.deadline.duration_s / 3600:g} h"
+    if one.deadline.duration_s < 3600:
+        length = f"{one.deadline.duration_s / 60:g} min"
+    length = length.replace(" h", " working h") if one.deadline.clock == "working" else length
+    for word in (
+        one.category.code,
+        one.category.name.zh,
+        one.department.zh,
+        one.department.en,
+        one.severity.value,
+        length,
+        one.name.zh,
+        one.closes_when.zh,
+        *(rule.kind for rule in one.rules),
+        *(measure for rule in one.rules for measure in rule.measures),
+    ):
+        assert word in page, f"{one.id}.md does not name {word!r}"
+    assert [path.stem for path in sorted(SHIPPED_PACKS.glob("*.md"))] == IDS
+
+
+@pytest.mark.parametrize("one", PACKS, ids=IDS)
+def test_the_examples_of_a_page_do_as_it_says(one: Scenario, words: SimpleNamespace) -> None:
+    examples = re.findall(r"```(fires|quiet)\n(.*?)```", page_of(one), re.DOTALL)
+    assert {kind for kind, _ in examples} == {"fires", "quiet"}
+    for kind, timeline in examples:
+        engine = RuleEngine(PACKS, frozenset({"registered-1", "thing-1"}))
+        observations, last_s = words.parse_timeline(timeline, one.rules[0])
+        events = words.process(engine, observations, last_s)
+        raised = {event.scenario for event in events if event.edge is Edge.RAISE}
+        assert raised == ({one.id} if kind == "fires" else set()), timeline
+
+
+@pytest.mark.parametrize("one", PACKS, ids=IDS)
+def test_every_rule_can_be_told_in_both_languages(one: Scenario) -> None:
+    for rule in one.rules:
+        told = describe_rule(rule)
+        assert re.search(r"[\u4e00-\u9fff]", told.zh)
+        assert re.search(r"[a-z]", told.en)
+        assert not re.search(r"[\u4e00-\u9fff]", told.en)
