@@ -1,0 +1,367 @@
+"""From a source to the log: decode, batch, stamp, write, and only then acknowledge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import msgspec
+
+from core import topics
+from core.clock import Clock
+from core.errors import ServiceError
+from core.observations import (
+    MAX_BATCH,
+    Observation,
+    Stamp,
+    encode_batch,
+    pack,
+    partition_of,
+)
+from core.ports import LogWriter, MessageSource, RawMessage, Rejection
+from core.units import NS_PER_S, seconds_to_ns
+from ingest import metrics
+from ingest.decoders.common import REPEAT_WINDOW_S
+from ingest.pipeline import decode_messages
+
+log = logging.getLogger("ingest.bridge")
+
+#: Payload bytes that become one round of records, so that a record stays far below the 8 MiB
+#: that the log on Kafka takes.
+ROUND_BYTES = 1024 * 1024
+
+#: Rejections of one log record: payloads are cut to 64 KiB, so a record is at most 1 MiB.
+REJECTIONS_BYTES = 1024 * 1024
+
+#: Messages remembered to recognise repeats: about 10 MB.
+REMEMBERED = 65_536
+
+_ENCODER = msgspec.msgpack.Encoder()
+_REJECTIONS = msgspec.msgpack.Decoder(list[Rejection])
+
+
+def encode_rejections(rejections: Sequence[Rejection]) -> bytes:
+    """Write rejections as one log record."""
+    return _ENCODER.encode(list(rejections))
+
+
+def decode_rejections(data: bytes) -> list[Rejection]:
+    """Read a record of topic ``rejections``.
+
+    Raises:
+        msgspec.MsgspecError: The bytes are no list of rejections.
+
+    Example:
+        >>> decode_rejections(encode_rejections([]))
+        []
+    """
+    return _REJECTIONS.decode(data)
+
+
+class Repeats:
+    """Gives a message that MQTT repeats (DUP) the time of receipt it had at first.
+
+    Where a device sends neither time nor number, the time of receipt makes an observation's
+    id; so the repeat's observations get the ids of the first, and take effect once. Entries
+    leave after :data:`~ingest.decoders.common.REPEAT_WINDOW_S`, or when there are too many.
+    """
+
+    def __init__(self, window_s: float = REPEAT_WINDOW_S, remembered: int = REMEMBERED) -> None:
+        self._window_ns = seconds_to_ns(window_s)
+        self._remembered = remembered
+        self._first: OrderedDict[bytes, int] = OrderedDict()
+
+    def settle(self, messages: Sequence[RawMessage]) -> list[RawMessage]:
+        """The messages, repeats with their first time of receipt; order is kept."""
+        settled = []
+        for message in messages:
+            if message.qos == 0:
+                settled.append(message)
+                continue
+            key = hashlib.blake2b(
+                message.topic.encode("utf-8", "replace") + b"\0" + message.payload, digest_size=16
+            ).digest()
+            first_ns = self._first.get(key)
+            if (
+                message.duplicate
+                and first_ns is not None
+                and message.received_ns - first_ns <= self._window_ns
+            ):
+                metrics.REPEATS.inc()
+                settled.append(msgspec.structs.replace(message, received_ns=first_ns))
+                continue
+            self._first[key] = message.received_ns
+            self._first.move_to_end(key)
+            settled.append(message)
+        self._evict(messages[-1].received_ns if messages else 0)
+        return settled
+
+    def _evict(self, now_ns: int) -> None:
+        while self._first:
+            key = next(iter(self._first))
+            if (
+                len(self._first) <= self._remembered
+                and self._first[key] >= now_ns - self._window_ns
+            ):
+                return
+            del self._first[key]
+
+
+class Bridge:
+    """Carries a source's messages to the log.
+
+    Each round takes all that has arrived, writes one record to every partition (empty where
+    a partition got nothing, so that its frontier moves), waits until they are durable, and
+    acknowledges. Where nothing comes for a while and the source is live, the records are
+    ticks: only time has passed.
+
+    Args:
+        source: Where messages come from. A source with an attribute ``live`` that is False
+            gets no ticks: while we are cut off, silence means nothing.
+        log_writer: The log.
+        clock: City time.
+        city: Name of the city; messages of others are rejected.
+        partitions: Partitions of topic ``observations``.
+        ingest_id: Names this ingest and its start, e.g. ``ingest-0/17``; the caller keeps the
+            number and adds one at every start, because sequences begin at 1 again.
+        allowed_lateness_s: How far the watermark stays behind the newest observation.
+        tick_interval_s: City seconds of silence after which a tick is written.
+        watermark_ns: Where the watermark stood before a restart; it never goes back.
+    """
+
+    def __init__(
+        self,
+        source: MessageSource,
+        log_writer: LogWriter,
+        clock: Clock,
+        *,
+        city: str,
+        partitions: int,
+        ingest_id: str,
+        allowed_lateness_s: float = 30.0,
+        tick_interval_s: float = 5.0,
+        watermark_ns: int = 0,
+    ) -> None:
+        self._source = source
+        self._log = log_writer
+        self._clock = clock
+        self._city = city
+        self._partitions = partitions
+        self._ingest_id = ingest_id
+        self._lateness_ns = seconds_to_ns(allowed_lateness_s)
+        self._tick_ns = seconds_to_ns(tick_interval_s)
+        # A city that runs faster than the wall has its ticks sooner on the wall.
+        factor = float(getattr(clock, "factor", 1.0))
+        self._tick_wall_s = max(0.01, tick_interval_s / max(factor, 1e-6))
+        self._repeats = Repeats()
+        self._last_round_ns = clock.now_ns()
+
+        self.watermark_ns = watermark_ns
+        self.sequence = 0
+        self.messages = 0
+        self.observations = 0
+        self.rejections = 0
+        self.ticks = 0
+        self.lag_s = 0.0
+        self.append_s = 0.0
+        self._rate = Rate()
+
+    @property
+    def observations_per_s(self) -> float:
+        """Observations written per wall second, over the last seconds."""
+        return self._rate.per_s()
+
+    async def run(self) -> None:
+        """Carry messages until the source ends.
+
+        Raises:
+            ServiceError: The log failed. What it did not take is not acknowledged, so the
+                broker keeps it.
+        """
+        batches = self._source.batches()
+        pending: asyncio.Task[Sequence[RawMessage]] | None = None
+        try:
+            while True:
+                if pending is None:
+                    pending = asyncio.ensure_future(_next(batches))
+                done, _ = await asyncio.wait({pending}, timeout=self._tick_wall_s)
+                if not done:
+                    await self._tick_if_due()
+                    continue
+                task, pending = pending, None
+                try:
+                    messages = task.result()
+                except StopAsyncIteration:
+                    return
+                if messages:
+                    await self.carry(messages)
+                else:
+                    await self._tick_if_due()
+        finally:
+            if pending is not None:
+                pending.cancel()
+                with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+                    await pending
+
+    async def carry(self, messages: Sequence[RawMessage]) -> None:
+        """Decode messages, write them to the log, acknowledge them.
+
+        Raises:
+            ServiceError: The log failed; what it did not take was not acknowledged.
+        """
+        for part in _parts(messages):
+            await self._carry_part(part)
+
+    async def _carry_part(self, messages: Sequence[RawMessage]) -> None:
+        observations, rejections = decode_messages(self._repeats.settle(messages), city=self._city)
+        for one in observations:
+            # A device clock may run ahead; time has not.
+            self._advance_to(min(one.observed_ns, one.received_ns) - self._lateness_ns)
+        try:
+            await self._write_rejections(rejections)
+            await self._write_observations(observations)
+        except ServiceError as exc:
+            log.critical(
+                "the log failed: %s; %d messages stay unacknowledged with the broker, ingest stops",
+                exc,
+                len(messages),
+            )
+            raise
+        self._source.acknowledge(messages)
+        self._count(messages, observations, rejections)
+
+    async def tick(self) -> None:
+        """Write that only time has passed.
+
+        Raises:
+            ServiceError: The log failed.
+        """
+        self._advance_to(self._clock.now_ns() - self._lateness_ns)
+        await self._write_round([[] for _ in range(self._partitions)])
+        self.ticks += 1
+
+    async def _tick_if_due(self) -> None:
+        due = self._clock.now_ns() - self._last_round_ns >= self._tick_ns
+        if due and getattr(self._source, "live", True):
+            await self.tick()
+
+    def _advance_to(self, watermark_ns: int) -> None:
+        self.watermark_ns = max(self.watermark_ns, min(watermark_ns, self._clock.now_ns()))
+
+    async def _write_observations(self, observations: list[Observation]) -> None:
+        rows: list[list[Observation]] = [[] for _ in range(self._partitions)]
+        for one in observations:
+            rows[partition_of(one.thing_id, self._partitions)].append(one)
+        # Usually one round; a SenML pack may hold more observations than a record.
+        for start in range(0, max(1, *map(len, rows)), MAX_BATCH):
+            await self._write_round([part[start : start + MAX_BATCH] for part in rows])
+
+    async def _write_round(self, rows: Sequence[Sequence[Observation]]) -> None:
+        """One record to every partition, in the order of the sequence."""
+        logged_ns, started_ns = self._clock.now_ns(), time.monotonic_ns()
+        records = []
+        for partition, part in enumerate(rows):
+            self.sequence += 1
+            stamp = Stamp(
+                ingest_id=self._ingest_id,
+                sequence=self.sequence,
+                partition=partition,
+                watermark_ns=self.watermark_ns,
+                logged_ns=logged_ns,
+                wall_ns=started_ns,
+            )
+            records.append(encode_batch(pack(part, stamp)))
+        if len(records) == 1:
+            await self._append(topics.OBSERVATIONS, 0, records[0])
+        else:
+            results = await asyncio.gather(
+                *(
+                    self._append(topics.OBSERVATIONS, partition, record)
+                    for partition, record in enumerate(records)
+                ),
+                return_exceptions=True,
+            )
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+        self.append_s = (time.monotonic_ns() - started_ns) / NS_PER_S
+        self._last_round_ns = logged_ns
+
+    async def _write_rejections(self, rejections: list[Rejection]) -> None:
+        part: list[Rejection] = []
+        size = 0
+        for one in rejections:
+            if part and size + len(one.payload) > REJECTIONS_BYTES:
+                await self._append(topics.REJECTIONS, 0, encode_rejections(part))
+                part, size = [], 0
+            part.append(one)
+            size += len(one.payload)
+        if part:
+            await self._append(topics.REJECTIONS, 0, encode_rejections(part))
+
+    async def _append(self, topic: str, partition: int, value: bytes) -> None:
+        await self._log.append(topic, partition, value, key=None)
+        metrics.RECORDS.labels(topic).inc()
+
+    def _count(
+        self,
+        messages: Sequence[RawMessage],
+        observations: Sequence[Observation],
+        rejections: Sequence[Rejection],
+    ) -> None:
+        self.messages += len(messages)
+        self.observations += len(observations)
+        self.rejections += len(rejections)
+        self._rate.add(len(observations))
+        self.lag_s = (self._clock.now_ns() - messages[0].received_ns) / NS_PER_S
+        metrics.LAG.set(self.lag_s)
+        kinds = Counter(metrics.kind_label(one.kind) for one in observations)
+        for kind, count in kinds.items():
+            metrics.OBSERVATIONS.labels(kind).inc(count)
+        for one in observations:
+            skew_s = one.measures.get("clock_skew_s")
+            if skew_s is not None:
+                reason = "clock_ahead" if skew_s > 0 else "clock_behind"
+                metrics.CLOCK_SKEW.labels(reason).inc()
+        for rejection in rejections:
+            metrics.REJECTIONS.labels(rejection.reason).inc()
+
+
+class Rate:
+    """Events per wall second over the last five whole seconds."""
+
+    def __init__(self) -> None:
+        self._seconds: OrderedDict[int, int] = OrderedDict()
+
+    def add(self, count: int) -> None:
+        """Count events now."""
+        second = time.monotonic_ns() // NS_PER_S
+        self._seconds[second] = self._seconds.get(second, 0) + count
+        while len(self._seconds) > 8:
+            self._seconds.popitem(last=False)
+
+    def per_s(self) -> float:
+        """The mean of the five seconds before this one."""
+        now = time.monotonic_ns() // NS_PER_S
+        return sum(self._seconds.get(now - back, 0) for back in range(1, 6)) / 5
+
+
+def _parts(messages: Sequence[RawMessage]) -> Iterator[Sequence[RawMessage]]:
+    """Messages in runs of at most :data:`ROUND_BYTES`; nearly always one."""
+    start = size = 0
+    for row, message in enumerate(messages):
+        if row > start and size + len(message.payload) > ROUND_BYTES:
+            yield messages[start:row]
+            start, size = row, 0
+        size += len(message.payload)
+    if messages:
+        yield messages[start:]
+
+
+async def _next(batches: AsyncIterator[Sequence[RawMessage]]) -> Sequence[RawMessage]:
+    return await anext(batches)

@@ -1,0 +1,63 @@
+"""Decoders: one file per wire format, and the table from topic to decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.errors import DecodeError
+from core.observations import Observation
+from core.ports import RawMessage
+from ingest.decoders import dji, plain, remote_id, senml
+
+#: Reads a message into observations; raises DecodeError with a reason.
+Decoder = Callable[[RawMessage], list[Observation]]
+
+#: A longer topic is refused: it is kept with every observation. Ids have at most 256.
+MAX_TOPIC_CHARS = 512
+
+#: Third level of ``qn/{city}/…/{id}`` to decoder.
+_OWN: dict[str, Decoder] = {
+    "sensor": plain.decode,
+    "detection": plain.decode,
+    "report": plain.decode_report,
+    "senml": senml.decode,
+    "remote-id": remote_id.decode,
+}
+
+
+def decoder_for(topic: str) -> Decoder:
+    """The decoder of a topic.
+
+    Raises:
+        DecodeError: ``unknown_topic``.
+
+    Example:
+        >>> decoder_for("qn/qingdao/senml/w-1").__module__
+        'ingest.decoders.senml'
+        >>> decoder_for("qn/qingdao/frame/c-1")
+        Traceback (most recent call last):
+        ...
+        core.errors.DecodeError: unknown_topic: no decoder reads 'qn/qingdao/frame/c-1'
+    """
+    decoder: Decoder | None = None
+    match topic.split("/") if len(topic) <= MAX_TOPIC_CHARS else []:
+        case ["qn", city, family, thing] if city and thing:
+            decoder = _OWN.get(family)
+        case ["thing", "product", sn, leaf] if sn:
+            decoder = dji.BY_LEAF.get(leaf)
+        case ["sys", "product", sn, "status"] if sn:
+            decoder = dji.decode_status
+        case ["dronetag"]:
+            decoder = remote_id.decode_dronetag
+    if decoder is None:
+        raise DecodeError("unknown_topic", f"no decoder reads {topic[:256]!r}")
+    return decoder
+
+
+def decode(message: RawMessage) -> list[Observation]:
+    """Read a message with the decoder of its topic.
+
+    Raises:
+        DecodeError: The message cannot be read; ``reason`` is what it is counted under.
+    """
+    return decoder_for(message.topic)(message)

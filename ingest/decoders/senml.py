@@ -1,0 +1,386 @@
+"""SenML JSON (RFC 8428): resolution of a pack, and its records as observations."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+
+from core.errors import DecodeError
+from core.observations import Observation
+from core.ports import RawMessage
+from core.units import NS_PER_S
+from ingest.decoders.common import (
+    KIND_OF_MEASURE,
+    MAX_INSTANT_NS,
+    checked,
+    decode_json,
+    last_level,
+    position,
+)
+
+SOURCE = "senml"
+
+#: RFC 8428 section 4.4: version 10 is the newest we know.
+SUPPORTED_VERSION = 10
+
+#: RFC 8428 section 4.5.3: smaller times are relative to now.
+RELATIVE_BELOW_S = 2**28
+
+#: A pack of more records is refused: it would be 256 KiB of the smallest records.
+MAX_RECORDS = 4096
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
+_MEASURE_PART = re.compile(r"[a-z][a-z0-9_]*")
+_BASE_FIELDS = ("bn", "bt", "bu", "bv", "bs", "bver")
+_KNOWN = frozenset(_BASE_FIELDS) | {"n", "u", "v", "vs", "vb", "vd", "s", "t", "ut"}
+_VALUE_FIELDS = ("v", "vs", "vb", "vd")
+
+#: Unit to the ending of our measure name, and how to convert: value * factor + offset.
+UNITS: dict[str, tuple[str, float, float]] = {
+    "m": ("_m", 1.0, 0.0),
+    "cm": ("_m", 0.01, 0.0),
+    "mm": ("_m", 0.001, 0.0),
+    "km": ("_m", 1000.0, 0.0),
+    "m/s": ("_mps", 1.0, 0.0),
+    "km/h": ("_mps", 1 / 3.6, 0.0),
+    "Cel": ("_c", 1.0, 0.0),
+    "K": ("_c", 1.0, -273.15),
+    "%RH": ("_ratio", 0.01, 0.0),
+    "%EL": ("_ratio", 0.01, 0.0),
+    "%": ("_ratio", 0.01, 0.0),
+    "/100": ("_ratio", 0.01, 0.0),
+    "/": ("_ratio", 1.0, 0.0),
+    "dB": ("_db", 1.0, 0.0),
+    "dB/m": ("_db_per_m", 1.0, 0.0),
+    "ug/m3": ("_ug_m3", 1.0, 0.0),
+    "kg/m3": ("_ug_m3", 1e9, 0.0),
+    "ppm": ("_ppm", 1.0, 0.0),
+    "Pa": ("_pa", 1.0, 0.0),
+    "hPa": ("_pa", 100.0, 0.0),
+    "V": ("_v", 1.0, 0.0),
+    "mV": ("_v", 0.001, 0.0),
+    "A": ("_a", 1.0, 0.0),
+    "mA": ("_a", 0.001, 0.0),
+    "W": ("_w", 1.0, 0.0),
+    "lx": ("_lx", 1.0, 0.0),
+    "s": ("_s", 1.0, 0.0),
+    "min": ("_s", 60.0, 0.0),
+    "ms": ("_s", 0.001, 0.0),
+    "deg": ("_deg", 1.0, 0.0),
+    "rad": ("_deg", 180 / math.pi, 0.0),
+    "mm/h": ("_mm_per_h", 1.0, 0.0),
+    "count": ("_count", 1.0, 0.0),
+}
+
+#: What a record that names only the thing measures, by its unit.
+_MEASURE_OF_UNIT = {"%RH": "humidity", "Cel": "temperature", "%EL": "battery", "%": "level"}
+
+
+class ResolvedRecord(NamedTuple):
+    """A record without base fields and with absolute time, as in RFC 8428 section 4.6."""
+
+    name: str
+    unit: str | None
+    time_s: float
+    value: float | None
+    text: str | None
+    flag: bool | None
+    data: str | None
+    sum: float | None
+    #: Whether the pack gave a time at all; "now" is what a record without one means.
+    has_time: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The record under the labels of the RFC, absent fields left out."""
+        fields: dict[str, Any] = {
+            "n": self.name,
+            "u": self.unit,
+            "t": self.time_s,
+            "v": self.value,
+            "vs": self.text,
+            "vb": self.flag,
+            "vd": self.data,
+            "s": self.sum,
+        }
+        return {label: value for label, value in fields.items() if value is not None}
+
+
+_DECODER = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def _number(record: dict[str, Any], label: str, where: str) -> float | None:
+    value = record.get(label)
+    if value is None and label not in record:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DecodeError(
+            "wrong_type", f"{label} must be a number, got {type(value).__name__} at {where}"
+        )
+    try:
+        number = float(value)
+    except OverflowError as exc:
+        raise DecodeError("not_finite", f"{label} is beyond float64 at {where}") from exc
+    if not math.isfinite(number):
+        raise DecodeError("not_finite", f"{label} must be finite, got {number} at {where}")
+    return number
+
+
+def _text(record: dict[str, Any], label: str, where: str) -> str | None:
+    value = record.get(label)
+    if value is None and label not in record:
+        return None
+    if not isinstance(value, str):
+        raise DecodeError(
+            "wrong_type", f"{label} must be a string, got {type(value).__name__} at {where}"
+        )
+    return value
+
+
+def _flag(record: dict[str, Any], label: str, where: str) -> bool | None:
+    value = record.get(label)
+    if value is None and label not in record:
+        return None
+    if not isinstance(value, bool):
+        raise DecodeError(
+            "wrong_type", f"{label} must be true or false, got {type(value).__name__} at {where}"
+        )
+    return value
+
+
+def _check_labels(record: dict[str, Any], where: str) -> None:
+    for label in record:
+        if label not in _KNOWN and label.endswith("_"):
+            # RFC 8428 section 4.4: such a label must be understood, or the pack refused.
+            raise DecodeError("bad_senml", f"label {label[:64]!r} must be understood, at {where}")
+
+
+def _check_version(record: dict[str, Any], version: float | None, where: str) -> float | None:
+    given = _number(record, "bver", where)
+    if given is None:
+        return version
+    if given > SUPPORTED_VERSION or given < 1 or given != int(given):
+        raise DecodeError(
+            "bad_senml", f"bver 1 to {SUPPORTED_VERSION} was wanted, got {given:g} at {where}"
+        )
+    if version is not None and given != version:
+        raise DecodeError("bad_senml", f"bver changes from {version:g} to {given:g} at {where}")
+    return given
+
+
+def resolve(pack: list[dict[str, Any]], now_s: float) -> list[ResolvedRecord]:
+    """Resolve a pack: apply base fields, make times absolute. The order of records is kept.
+
+    Args:
+        pack: The records as parsed from JSON.
+        now_s: Unix time that relative times count from.
+
+    Raises:
+        DecodeError: ``bad_senml`` (a label that must be understood, version, name, number of
+            values), ``bad_time``, ``wrong_type``, ``not_finite``, ``too_large``.
+
+    Example:
+        >>> [one] = resolve([{"bn": "w-1:", "n": "level", "u": "m", "v": 2, "t": -5}], 100.0)
+        >>> one.to_json()
+        {'n': 'w-1:level', 'u': 'm', 't': 95.0, 'v': 2.0}
+        >>> resolve([], 0.0)
+        []
+    """
+    if len(pack) > MAX_RECORDS:
+        raise DecodeError("too_large", f"{len(pack)} records; at most {MAX_RECORDS} in a pack")
+    base_name, base_unit, version = "", None, None
+    base_time: float | None = None
+    base_value: float | None = None
+    base_sum: float | None = None
+    resolved = []
+    for row, record in enumerate(pack):
+        where = f"record {row}"
+        _check_labels(record, where)
+        version = _check_version(record, version, where)
+        if "bn" in record:
+            base_name = _text(record, "bn", where) or ""
+        if "bu" in record:
+            base_unit = _text(record, "bu", where)
+        if "bt" in record:
+            base_time = _number(record, "bt", where)
+        if "bv" in record:
+            base_value = _number(record, "bv", where)
+        if "bs" in record:
+            base_sum = _number(record, "bs", where)
+        name = base_name + (_text(record, "n", where) or "")
+        if not _NAME.fullmatch(name):
+            raise DecodeError(
+                "bad_senml", f"a name of A-Z a-z 0-9 - : . / _ wanted, got {name[:64]!r} at {where}"
+            )
+        own_time = _number(record, "t", where)
+        time_s = (base_time or 0.0) + (own_time or 0.0)
+        if time_s < RELATIVE_BELOW_S:
+            time_s += now_s
+        if not 0 <= time_s * NS_PER_S < MAX_INSTANT_NS:
+            raise DecodeError("bad_time", f"a time before 2100 was wanted, got {time_s} at {where}")
+        values = [label for label in _VALUE_FIELDS if label in record]
+        total = _sum(_number(record, "s", where), base_sum)
+        value = _number(record, "v", where)
+        if not values or values == ["v"]:
+            value = _sum(value, base_value)
+        if len(values) > 1 or (not values and value is None and total is None):
+            raise DecodeError(
+                "bad_senml", f"one of v, vs, vb, vd (or s) was wanted, got {values} at {where}"
+            )
+        resolved.append(
+            ResolvedRecord(
+                name=name,
+                unit=_text(record, "u", where) or base_unit,
+                time_s=time_s,
+                value=value,
+                text=_text(record, "vs", where),
+                flag=_flag(record, "vb", where),
+                data=_text(record, "vd", where),
+                sum=total,
+                has_time=bool(base_time or own_time),
+            )
+        )
+    return resolved
+
+
+def _sum(own: float | None, base: float | None) -> float | None:
+    if own is None and base is None:
+        return None
+    return (own or 0.0) + (base or 0.0)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split a resolved name at its last ``/`` or ``:`` into thing and measure.
+
+    Where the last part cannot name a measure, the whole name is the thing's; where there is no
+    separator, the whole name is the measure's.
+
+    Example:
+        >>> split_name("urn:dev:ow:10e2073a01080063:voltage")
+        ('urn:dev:ow:10e2073a01080063', 'voltage')
+        >>> split_name("urn:dev:ow:10e2073a01080063"), split_name("tilt_deg")
+        (('urn:dev:ow:10e2073a01080063', ''), ('', 'tilt_deg'))
+    """
+    cut = max(name.rfind("/"), name.rfind(":"))
+    if cut < 0:
+        return ("", name) if _MEASURE_PART.fullmatch(name) else (name, "")
+    thing, measure = name[:cut], name[cut + 1 :]
+    return (thing, measure) if _MEASURE_PART.fullmatch(measure) else (name, "")
+
+
+def measure_of(name: str, unit: str | None, value: float) -> tuple[str, float]:
+    """Name a measure with its unit, converted to ours where the unit is known.
+
+    Example:
+        >>> measure_of("water_level", "cm", 31.0)
+        ('water_level_m', 0.31)
+        >>> measure_of("tilt_deg", None, 4.0), measure_of("flow", "m3/h", 2.0)
+        (('tilt_deg', 4.0), ('flow_m3_h', 2.0))
+    """
+    if unit is None:
+        return name or "value", value
+    if not name:
+        name = _MEASURE_OF_UNIT.get(unit, "value")
+    if unit in UNITS:
+        ending, factor, offset = UNITS[unit]
+        return (name if name.endswith(ending) else name + ending), value * factor + offset
+    slug = re.sub(r"[^A-Za-z0-9]+", "_", unit).strip("_").lower()
+    return (name if not slug or name.endswith("_" + slug) else f"{name}_{slug}"), value
+
+
+class _Draft:
+    """The observation that grows from the records of one thing at one time."""
+
+    def __init__(self, has_time: bool) -> None:
+        self.has_time = has_time
+        self.lon_deg: float | None = None
+        self.lat_deg: float | None = None
+        self.measures: dict[str, float] = {}
+        self.labels: dict[str, str] = {}
+
+    def add(self, record: ResolvedRecord, measure: str) -> None:
+        if record.unit == "lon" and record.value is not None:
+            self.lon_deg = record.value
+            return
+        if record.unit == "lat" and record.value is not None:
+            self.lat_deg = record.value
+            return
+        if record.text is not None or record.data is not None:
+            self.labels[measure or "value"] = (
+                record.text if record.text is not None else record.data or ""
+            )
+        elif record.flag is not None:
+            self.measures[measure or "value"] = float(record.flag)
+        elif record.value is not None:
+            name, value = measure_of(measure, record.unit, record.value)
+            self.measures[name] = value
+        if record.sum is not None:
+            # A sum is the integral of the value over time; its unit has a second more.
+            self.measures[f"{measure or 'value'}_sum"] = record.sum
+
+    def by_kind(self) -> dict[str, dict[str, float]]:
+        """The measures by the kind of thing that sends them; unknown ones go to the first."""
+        kinds: dict[str, dict[str, float]] = {}
+        for name, value in self.measures.items():
+            if name in KIND_OF_MEASURE:
+                kinds.setdefault(KIND_OF_MEASURE[name], {})[name] = value
+        first = next(iter(kinds), SOURCE)
+        for name, value in self.measures.items():
+            if name not in KIND_OF_MEASURE:
+                kinds.setdefault(first, {})[name] = value
+        return kinds or {SOURCE: {}}
+
+
+def decode(message: RawMessage) -> list[Observation]:
+    """Read a SenML pack: the records of one thing at one time are one observation.
+
+    Observations come in the order of time.
+
+    Raises:
+        DecodeError: As :func:`resolve`, :func:`ingest.decoders.common.decode_json` and
+            :func:`ingest.decoders.common.checked`; ``bad_senml`` for an empty pack.
+
+    Example:
+        >>> pack = b'[{"bn":"w-1/","n":"water_level","u":"cm","v":31},{"n":"ok","vb":true}]'
+        >>> [one] = decode(RawMessage(topic="qn/c/senml/w-1", payload=pack, received_ns=5))
+        >>> one.thing_id, one.kind, one.measures
+        ('w-1', 'water_level', {'water_level_m': 0.31, 'ok': 1.0})
+    """
+    pack = decode_json(message, _DECODER)
+    if not pack:
+        raise DecodeError("bad_senml", f"a pack has at least one record, on {message.topic}")
+    drafts: dict[tuple[str, int], _Draft] = {}
+    for record in resolve(pack, message.received_ns / NS_PER_S):
+        thing_id, measure = split_name(record.name)
+        if record.unit in {"lon", "lat"} and measure not in {"lon", "lat", "longitude", "latitude"}:
+            # A position belongs to the thing, whichever of its records carries it.
+            measure = ""
+        # A float64 of Unix seconds is good to a quarter of a microsecond.
+        observed_ns = round(record.time_s * 1e6) * 1000 if record.has_time else message.received_ns
+        key = (thing_id or last_level(message.topic), observed_ns)
+        drafts.setdefault(key, _Draft(record.has_time)).add(record, measure)
+    observations = []
+    for (thing_id, observed_ns), draft in sorted(drafts.items(), key=lambda item: item[0][1]):
+        lon_deg, lat_deg = position(draft.lon_deg, draft.lat_deg, message.topic)
+        for kind, measures in draft.by_kind().items():
+            observations.append(
+                checked(
+                    Observation(
+                        source=SOURCE,
+                        thing_id=thing_id,
+                        kind=kind,
+                        observed_ns=observed_ns,
+                        received_ns=message.received_ns,
+                        has_device_time=draft.has_time,
+                        repeated=message.duplicate,
+                        lon_deg=lon_deg,
+                        lat_deg=lat_deg,
+                        measures=measures,
+                        labels=draft.labels,
+                        topic=message.topic,
+                    )
+                )
+            )
+    return observations

@@ -1,0 +1,135 @@
+"""The log on Kafka, as ingest sees it: an idempotent producer that waits for every replica."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from core.errors import ServiceError
+from core.topics import MAX_RECORD_BYTES
+
+logger = logging.getLogger(__name__)
+
+#: The broker is asked again after this time (wall seconds).
+_RETRY_S = 0.5
+
+_CLOSE_S = 3.0
+
+
+class KafkaLog:
+    """core.ports.LogWriter on Kafka.
+
+    Args:
+        servers: ``host:port`` of a broker, or several joined by commas.
+        topics: Topics that must exist before anything is written, and how many partitions
+            each has. The stream service makes them.
+        wait_s: Wall seconds to wait for the broker and the topics.
+    """
+
+    def __init__(
+        self, servers: str, *, topics: Mapping[str, int] | None = None, wait_s: float = 60.0
+    ) -> None:
+        self._servers = servers
+        self._topics = dict(topics or {})
+        self._wait_s = wait_s
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect, and wait until the topics are there.
+
+        Raises:
+            ServiceError: No broker answers in time, a topic is not made in time, or it has
+                another number of partitions than was said.
+        """
+        told = ""
+        producer: AIOKafkaProducer | None = None
+        try:
+            async with asyncio.timeout(self._wait_s):
+                while True:
+                    if producer is None:
+                        producer, lacking = await self._connect()
+                    if producer is not None:
+                        lacking = await self._lacking(producer)
+                    if not lacking:
+                        break
+                    if lacking != told:
+                        logger.warning("%s; waiting at most %.0f s", lacking, self._wait_s)
+                        told = lacking
+                    await asyncio.sleep(_RETRY_S)
+        except TimeoutError as exc:
+            lacking = told or f"Kafka at {self._servers} does not answer"
+            raise ServiceError(
+                f"log: {lacking}, for {self._wait_s:.0f} s; `qingniao run streams` makes the "
+                "topics, is it running with the same broker?"
+            ) from exc
+        else:
+            self._producer, producer = producer, None
+        finally:
+            if producer is not None:
+                await producer.stop()
+
+    async def append(self, topic: str, partition: int, value: bytes, *, key: bytes | None) -> None:
+        """Write one record; returns when every in-sync replica has it."""
+        if self._producer is None:
+            raise ServiceError("log: not connected; call start() first")
+        try:
+            await self._producer.send_and_wait(topic, value=value, key=key, partition=partition)
+        except KafkaError as exc:
+            raise ServiceError(
+                f"log: {topic}[{partition}], record of {len(value)} bytes, was not taken by "
+                f"Kafka at {self._servers}: {exc}"
+            ) from exc
+
+    async def close(self) -> None:
+        """Send what is buffered and disconnect; gives up after three seconds."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            try:
+                await asyncio.wait_for(producer.stop(), _CLOSE_S)
+            except TimeoutError:
+                logger.warning("Kafka at %s did not take what was buffered", self._servers)
+
+    async def _connect(self) -> tuple[AIOKafkaProducer | None, str]:
+        """A connected producer, or why there is none."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            enable_idempotence=True,
+            acks="all",
+            max_request_size=MAX_RECORD_BYTES,
+        )
+        try:
+            await producer.start()
+        except KafkaError as exc:
+            await producer.stop()
+            return None, f"Kafka at {self._servers} does not answer ({exc})"
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer, ""
+
+    async def _lacking(self, producer: AIOKafkaProducer) -> str:
+        """What is not as it must be; empty when all is.
+
+        Raises:
+            ServiceError: It never will be.
+        """
+        try:
+            # All topics: to ask for one by name would make it, where the broker does so.
+            cluster = await producer.client.fetch_all_metadata()
+        except KafkaError as exc:
+            return f"Kafka at {self._servers} does not answer ({exc})"
+        for topic, wanted in self._topics.items():
+            partitions = cluster.partitions_for_topic(topic)
+            if partitions is None:
+                return f"topic {topic} does not exist on Kafka at {self._servers}"
+            if len(partitions) != wanted:
+                raise ServiceError(
+                    f"log: topic {topic} on Kafka at {self._servers} has {len(partitions)} "
+                    f"partitions, {wanted} were wanted; set QINGNIAO_PARTITIONS for all services "
+                    "to what it was made with"
+                )
+        return ""

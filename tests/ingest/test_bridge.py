@@ -1,0 +1,334 @@
+"""The bridge: order, stamps, watermark, ticks, and never an acknowledgement before the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from core import topics
+from core.clock import ManualClock, SystemClock
+from core.errors import ServiceError
+from core.observations import ObservationBatch, decode_batch, partition_of
+from core.ports import RawMessage
+from core.units import NS_PER_S
+from ingest.bridge import Bridge, Repeats, decode_rejections
+
+NOW_NS = 1_767_225_600 * NS_PER_S
+
+
+class MemoryLog:
+    """A log in memory that can be told to fail and to wait."""
+
+    def __init__(self, journal: list[tuple[str, Any]]) -> None:
+        self.journal = journal
+        self.records: list[tuple[str, int, bytes]] = []
+        self.fails_at: int | None = None
+        self.gate: asyncio.Event | None = None
+
+    async def append(self, topic: str, partition: int, value: bytes, *, key: bytes | None) -> None:
+        assert key is None
+        if self.gate is not None:
+            await self.gate.wait()
+        await asyncio.sleep(0)
+        if self.fails_at is not None and len(self.records) >= self.fails_at:
+            raise ServiceError("the disk is full")
+        self.records.append((topic, partition, value))
+        self.journal.append(("append", topic))
+
+    def batches(self) -> list[ObservationBatch]:
+        return [decode_batch(v) for topic, _, v in self.records if topic == topics.OBSERVATIONS]
+
+    def rejected(self) -> list[str]:
+        return [
+            one.reason
+            for topic, _, value in self.records
+            if topic == topics.REJECTIONS
+            for one in decode_rejections(value)
+        ]
+
+
+class ListSource:
+    """Yields given batches, then waits or ends."""
+
+    live = True
+
+    def __init__(
+        self,
+        batches: Sequence[Sequence[RawMessage]],
+        journal: list[tuple[str, Any]],
+        *,
+        ends: bool = True,
+    ) -> None:
+        self._batches = batches
+        self._ends = ends
+        self.journal = journal
+        self.acknowledged: list[RawMessage] = []
+
+    async def batches(self) -> AsyncIterator[Sequence[RawMessage]]:
+        for batch in self._batches:
+            yield batch
+        if not self._ends:
+            await asyncio.Event().wait()
+
+    def acknowledge(self, messages: Sequence[RawMessage]) -> None:
+        self.acknowledged.extend(messages)
+        self.journal.append(("acknowledge", len(messages)))
+
+
+def a_message(
+    thing: str = "w-1", *, at_s: float = 0.0, received_s: float | None = None, **more: Any
+) -> RawMessage:
+    body = {"time": NOW_NS // 1_000_000 + round(at_s * 1000), "measures": {"tilt_deg": 1.0}}
+    return RawMessage(
+        topic=f"qn/c/sensor/{thing}",
+        payload=json.dumps(body).encode(),
+        received_ns=NOW_NS + round((at_s if received_s is None else received_s) * NS_PER_S),
+        qos=1,
+        **more,
+    )
+
+
+def a_bridge(
+    batches: Sequence[Sequence[RawMessage]], *, partitions: int = 1, ends: bool = True, **more: Any
+) -> tuple[Bridge, ListSource, MemoryLog, Any]:
+    journal: list[tuple[str, Any]] = []
+    source, log = ListSource(batches, journal, ends=ends), MemoryLog(journal)
+    clock = more.pop("clock", None) or ManualClock(NOW_NS + 3600 * NS_PER_S)
+    bridge = Bridge(source, log, clock, city="c", partitions=partitions, ingest_id="i/1", **more)
+    return bridge, source, log, clock
+
+
+async def test_the_log_comes_before_the_acknowledgement() -> None:
+    bad = RawMessage(topic="qn/c/sensor/x", payload=b"{", received_ns=NOW_NS, qos=1)
+    bridge, source, log, _ = a_bridge([[a_message(), bad], [a_message(at_s=1)]])
+    await bridge.run()
+    assert source.journal == [
+        ("append", topics.REJECTIONS),
+        ("append", topics.OBSERVATIONS),
+        ("acknowledge", 2),
+        ("append", topics.OBSERVATIONS),
+        ("acknowledge", 1),
+    ]
+    assert [len(batch) for batch in log.batches()] == [1, 1]
+    assert log.rejected() == ["bad_json"]
+    assert (bridge.messages, bridge.observations, bridge.rejections) == (3, 2, 1)
+
+
+async def test_no_acknowledgement_while_the_log_is_slow() -> None:
+    bridge, source, log, _ = a_bridge([[a_message()]])
+    log.gate = asyncio.Event()
+    task = asyncio.create_task(bridge.run())
+    await asyncio.sleep(0.05)
+    assert not source.acknowledged
+    log.gate.set()
+    await task
+    assert len(source.acknowledged) == 1
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+@pytest.mark.parametrize("fails_at", [0, 1, 2])
+async def test_no_acknowledgement_when_the_log_fails(partitions: int, fails_at: int) -> None:
+    batch = [a_message(f"w-{i}") for i in range(40)]
+    bad = RawMessage(topic="x", payload=b"", received_ns=NOW_NS, qos=1)
+    bridge, source, log, _ = a_bridge([[*batch, bad], batch], partitions=partitions)
+    log.fails_at = fails_at
+    with pytest.raises(ServiceError, match="the disk is full"):
+        await bridge.run()
+    whole_rounds = 0 if fails_at < 1 + partitions else 1
+    assert len(source.acknowledged) == 41 * whole_rounds
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 8])
+async def test_every_partition_gets_every_round_in_order(partitions: int) -> None:
+    things = [f"w-{i}" for i in range(100)]
+    rounds = [[a_message(thing, at_s=second) for thing in things] for second in range(3)]
+    bridge, _, log, _ = a_bridge(rounds, partitions=partitions)
+    await bridge.run()
+    batches = log.batches()
+    assert sorted(one.stamp.sequence for one in batches) == list(range(1, 3 * partitions + 1))
+    assert {one.stamp.ingest_id for one in batches} == {"i/1"}
+    for partition in range(partitions):
+        own = [one for one in batches if one.stamp.partition == partition]
+        assert len(own) == 3
+        assert [one.stamp.sequence for one in own] == sorted(one.stamp.sequence for one in own)
+        for batch in own:
+            assert all(partition_of(thing, partitions) == partition for thing in batch.thing_ids)
+    assert sum(map(len, batches)) == 300
+
+
+async def test_a_large_pack_is_several_records() -> None:
+    pack = [{"n": f"w-{i}/tilt_deg", "v": 1.0} for i in range(1300)]
+    message = RawMessage(
+        topic="qn/c/senml/x", payload=json.dumps(pack).encode(), received_ns=NOW_NS, qos=1
+    )
+    bridge, source, log, _ = a_bridge([[message]])
+    await bridge.run()
+    assert [len(batch) for batch in log.batches()] == [512, 512, 276]
+    assert len(source.acknowledged) == 1
+
+
+async def test_the_watermark_follows_the_newest_and_never_goes_back() -> None:
+    rounds = [
+        [a_message(at_s=100)],
+        [a_message(at_s=40)],
+        [a_message(at_s=130), a_message("w-2", at_s=120)],
+        [a_message(at_s=59 + 131, received_s=131)],  # a clock ahead: time has not passed
+    ]
+    bridge, _, log, _ = a_bridge(rounds)
+    await bridge.run()
+    watermarks_s = [(one.stamp.watermark_ns - NOW_NS) / NS_PER_S for one in log.batches()]
+    assert watermarks_s == [70, 70, 100, 101]
+
+
+async def test_the_watermark_is_not_ahead_of_now() -> None:
+    clock = ManualClock(NOW_NS + 50 * NS_PER_S)
+    bridge, _, log, _ = a_bridge([[a_message(at_s=100)]], clock=clock)
+    await bridge.run()
+    assert log.batches()[0].stamp.watermark_ns == clock.now_ns()
+    assert log.batches()[0].stamp.logged_ns == clock.now_ns()
+
+
+async def test_a_watermark_survives_a_restart() -> None:
+    bridge, _, log, _ = a_bridge([[a_message(at_s=0)]], watermark_ns=NOW_NS + 5)
+    await bridge.run()
+    assert log.batches()[0].stamp.watermark_ns == NOW_NS + 5
+
+
+async def until(condition: Any, *, within_s: float = 5.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_silence_of_a_live_source_is_ticks() -> None:
+    clock = ManualClock(NOW_NS)
+    bridge, source, log, _ = a_bridge(
+        [], ends=False, partitions=2, clock=clock, tick_interval_s=0.02, allowed_lateness_s=30.0
+    )
+    task = asyncio.create_task(bridge.run())
+    await asyncio.sleep(0.1)
+    assert not log.records  # no time has passed
+    clock.advance_to(NOW_NS + 40 * NS_PER_S)
+    await until(lambda: bridge.ticks == 1)
+    batches = log.batches()
+    assert [(len(one), one.stamp.partition) for one in batches] == [(0, 0), (0, 1)]
+    assert {one.stamp.watermark_ns for one in batches} == {NOW_NS + 10 * NS_PER_S}
+    # Cut off from the broker, silence means nothing.
+    source.live = False
+    clock.advance_to(NOW_NS + 400 * NS_PER_S)
+    await asyncio.sleep(0.1)
+    assert bridge.ticks == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_empty_batch_is_a_tick_where_time_passed() -> None:
+    clock = ManualClock(NOW_NS)
+    journal: list[tuple[str, Any]] = []
+
+    class Ticking(ListSource):
+        async def batches(self) -> AsyncIterator[Sequence[RawMessage]]:
+            for second in (0, 5, 7, 10):
+                clock.advance_to(NOW_NS + second * NS_PER_S)
+                yield []
+
+    log = MemoryLog(journal)
+    bridge = Bridge(
+        Ticking([], journal), log, clock, city="c", partitions=1, ingest_id="i/1",
+        tick_interval_s=5.0,
+    )  # fmt: skip
+    await bridge.run()
+    assert [one.stamp.logged_ns - NOW_NS for one in log.batches()] == [5 * NS_PER_S, 10 * NS_PER_S]
+
+
+async def test_the_clock_of_the_machine_will_do() -> None:
+    bridge, _, log, _ = a_bridge([], ends=False, clock=SystemClock(), tick_interval_s=0.02)
+    task = asyncio.create_task(bridge.run())
+    await until(lambda: bridge.ticks >= 3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(log.batches()) >= 3
+
+
+def untimed(received_s: float, **more: Any) -> RawMessage:
+    return RawMessage(
+        topic="qn/c/sensor/w-1",
+        payload=b'{"measures": {"tilt_deg": 1.0}}',
+        received_ns=NOW_NS + round(received_s * NS_PER_S),
+        qos=1,
+        **more,
+    )
+
+
+async def test_a_repeat_without_time_takes_effect_once() -> None:
+    rounds = [[untimed(0)], [untimed(3, duplicate=True)], [untimed(6)]]
+    bridge, source, log, _ = a_bridge(rounds)
+    await bridge.run()
+    ids = [batch.ids[0] for batch in log.batches()]
+    assert ids[0] == ids[1] != ids[2]
+    assert len(source.acknowledged) == 3
+
+
+@pytest.mark.parametrize(
+    ("second", "same"),
+    [
+        (untimed(120, duplicate=True), True),
+        (untimed(121, duplicate=True), False),
+        (untimed(1), False),
+    ],
+    ids=["in the window", "after it", "not marked"],
+)
+def test_repeats(second: RawMessage, same: bool) -> None:
+    repeats = Repeats(window_s=120.0)
+    first = untimed(0)
+    assert repeats.settle([first]) == [first]
+    assert (repeats.settle([second])[0].received_ns == first.received_ns) is same
+
+
+def test_repeats_are_forgotten() -> None:
+    repeats = Repeats(window_s=10.0, remembered=3)
+    for second in range(6):
+        repeats.settle([a_message(f"w-{second}", at_s=second)])
+    assert len(repeats._first) == 3
+    repeats.settle([a_message("late", at_s=100)])
+    assert len(repeats._first) == 1
+    assert repeats.settle([]) == []
+
+
+async def test_large_messages_are_several_rounds() -> None:
+    body = {"measures": {"tilt_deg": 1.0}, "labels": {f"k{i}": "x" * 2000 for i in range(30)}}
+    large = [
+        RawMessage(
+            topic=f"qn/c/sensor/m-{i}",
+            payload=json.dumps(body).encode(),
+            received_ns=NOW_NS,
+            qos=1,
+        )
+        for i in range(100)
+    ]
+    bridge, source, log, _ = a_bridge([large])
+    await bridge.run()
+    assert sum(map(len, log.batches())) == len(source.acknowledged) == 100
+    assert max(len(value) for _, _, value in log.records) < 2 * 1024 * 1024
+    appends = [what for what, _ in source.journal]
+    assert appends[:4] == ["append", "acknowledge", "append", "acknowledge"]
+
+
+async def test_many_rejections_are_records_of_bounded_size() -> None:
+    bad = [
+        RawMessage(topic=f"x/{i}", payload=bytes(200_000), received_ns=NOW_NS, qos=1)
+        for i in range(40)
+    ]
+    bridge, source, log, _ = a_bridge([bad])
+    await bridge.run()
+    sizes = [len(value) for topic, _, value in log.records if topic == topics.REJECTIONS]
+    assert len(sizes) > 1
+    assert max(sizes) < 1_200_000
+    assert log.rejected() == ["unknown_topic"] * 40
+    assert len(source.acknowledged) == 40
