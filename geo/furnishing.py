@@ -30,7 +30,7 @@ _PAVEMENT_M = 4.0
 _VIEW_FROM_M, _VIEW_TO_M = 11.0, 34.0
 
 #: Height and radius of the volume around the waterworks.
-_PROTECTED_CEILING_M = 300.0
+_PROTECTED_CEILING_M = 90.0
 _PROTECTED_RADIUS_M = 130.0
 
 _DOCK_SNS = ("7CTDM3900BQN01", "7CTDM3900BQN02")
