@@ -104,17 +104,17 @@ def observer_of(thing_id: str) -> str:
 def reach_m(scenario: Scenario) -> float:
     """No case farther than this can be meant: bounds the query for candidates.
 
-    Infinite where the thing itself is what counts. Position errors widen the radius to twice
-    its length at most, so that one grazing view cannot swallow a street.
+    A case that holds the event's own thing is meant however far it went. Position errors widen
+    the radius to twice its length at most, so that one grazing view cannot swallow a street.
 
     Example:
         >>> from scenarios.loader import load_packs
         >>> reach = {one.id: reach_m(one) for one in load_packs()}
         >>> reach["manhole-cover"], reach["road-flooding"], reach["height-limit"]
-        (30.0, 120.0, inf)
+        (30.0, 120.0, 130.0)
     """
     if scenario.correlate.group_by is GroupBy.THING:
-        return math.inf
+        return TWIN_RADIUS_M + TWIN_DRIFT_M
     return scenario.correlate.radius_m + _slack_m(scenario, scenario.accepts_reports)
 
 

@@ -1,0 +1,270 @@
+"""The Faust app: topics, agents and the checkpoint table, built in a function.
+
+Faust is a thin shell here: it keeps topics, assignment, offsets and one small table. What is
+done with a record is in :mod:`streams.partition` and :mod:`streams.decisions`
+(docs/decisions/0005).
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import faust
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from core import topics
+from core.city import Device
+from core.clock import Clock
+from core.errors import DecodeError
+from core.events import EventBatch, encode_events
+from core.ports import Rejection
+from geo.tagging import Tagger
+from scenarios.engine import RuleEngine
+from streams.decisions import DecisionWriter
+from streams.partition import PartitionWorker, Processed
+
+logger = logging.getLogger(__name__)
+
+#: A checkpoint is written after this many records or seconds of the loop's clock, whichever
+#: comes first: it bounds the work that is done again after a kill.
+CHECKPOINT_RECORDS = 500
+CHECKPOINT_S = 2.0
+
+#: What topics are made with on Kafka; the embedded log needs none of it.
+_TOPIC_CONFIG = {"max.message.bytes": str(topics.MAX_RECORD_BYTES)}
+#: Kafka cleans closed segments only. Small ones keep what a start has to read small.
+_CHANGELOG_CONFIG = {"segment.bytes": str(32 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
+
+_OBSERVATIONS = Counter(
+    "qingniao_stream_observations_total", "Observations that reached the rules", ["partition"]
+)
+_DUPLICATES = Counter(
+    "qingniao_stream_duplicates_total", "Observations dropped because seen before", ["partition"]
+)
+_EVENTS = Counter("qingniao_stream_events_total", "Edges that rules emitted", ["partition"])
+_FAILED = Counter(
+    "qingniao_stream_failed_records_total", "Log records set aside because an agent failed", []
+)
+_BATCH_SECONDS = Histogram(
+    "qingniao_stream_record_seconds",
+    "Time to tag and apply the rules to one log record",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+)
+
+
+class StreamServices(NamedTuple):
+    """What the agents need, passed in.
+
+    ``new_engine`` makes a rule engine without state; ``decisions`` takes event batches in
+    order; ``store_rejections`` keeps what could not be read; ``observed`` is told of every
+    processed record (the live picture).
+    """
+
+    tagger: Tagger
+    devices: Mapping[str, Device]
+    new_engine: Callable[[], RuleEngine]
+    decisions: DecisionWriter
+    store_rejections: Callable[[Sequence[Rejection]], Any]
+    observed: Callable[[Processed], None]
+    clock: Clock
+
+
+class FaustLog:
+    """The log as ingest sees it (core.ports.LogWriter), through the app's producer."""
+
+    def __init__(self, app: Any) -> None:
+        self._topics = {
+            name: app.topic(name, key_type=bytes, value_type=bytes)
+            for name in (topics.OBSERVATIONS, topics.REJECTIONS)
+        }
+
+    async def append(self, topic: str, partition: int, value: bytes, *, key: bytes | None) -> None:
+        """Write one record; returns when it is durable."""
+        sent = await self._topics[topic].send(key=key, value=value, partition=partition)
+        await sent
+
+
+class _Pending:
+    """The records of one partition that no checkpoint includes yet."""
+
+    def __init__(self, worker: PartitionWorker, now_s: float) -> None:
+        self.worker = worker
+        self.events: list[Any] = []
+        self.since_s = now_s
+
+
+def build_app(
+    *,
+    log_url: str,
+    data_dir: Path,
+    partitions: int,
+    services: StreamServices,
+    app_id: str = "qingniao",
+) -> Any:
+    """Build the Faust app with its agents; nothing runs until it is started.
+
+    Args:
+        log_url: ``embedded:///path`` or ``kafka://host:port``.
+        data_dir: Folder for what Faust keeps on disk.
+        partitions: Partitions of ``observations``; results do not depend on it.
+        services: What the agents call.
+        app_id: Consumer group.
+    """
+    if log_url.startswith("embedded:"):
+        from streams.embedded import register
+    else:
+        from streams.kafka import register
+    register()
+    (data_dir / "faust").mkdir(parents=True, exist_ok=True)
+    app = faust.App(
+        app_id,
+        broker=log_url,
+        datadir=str(data_dir / "faust"),
+        store="memory://",
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_partitions=partitions,
+        topic_replication_factor=1,
+        topic_disable_leader=True,
+        broker_commit_interval=0.5,
+        producer_max_request_size=topics.MAX_RECORD_BYTES,
+        consumer_max_fetch_size=topics.MAX_RECORD_BYTES,
+        stream_wait_empty=False,
+        web_enabled=False,
+        autodiscover=False,
+        origin=None,
+    )
+
+    def a_topic(name: str, count: int) -> Any:
+        # Faust makes a topic only when it is called internal; others it leaves to the broker.
+        return app.topic(
+            name,
+            partitions=count,
+            key_type=bytes,
+            value_type=bytes,
+            internal=True,
+            config=_TOPIC_CONFIG,
+        )
+
+    observations = a_topic(topics.OBSERVATIONS, partitions)
+    events = a_topic(topics.EVENTS, 1)
+    rejections = a_topic(topics.REJECTIONS, 1)
+    checkpoints = app.Table(
+        "checkpoints",
+        partitions=partitions,
+        key_type=bytes,
+        value_type=bytes,
+        extra_topic_configs=_TOPIC_CONFIG | _CHANGELOG_CONFIG,
+    )
+    pending: dict[int, _Pending] = {}
+
+    def worker_of(partition: int) -> _Pending:
+        held = pending.get(partition)
+        if held is None:
+            worker = PartitionWorker(
+                partition,
+                engine=services.new_engine(),
+                tagger=services.tagger,
+                devices=services.devices,
+            )
+            state = checkpoints.get(b"%d" % partition)
+            if state is not None:
+                worker.restore(state)
+            held = pending[partition] = _Pending(worker, app.loop.time())
+        return held
+
+    async def forget_partitions(_app: Any, revoked: Any, **_kwargs: Any) -> None:
+        """Another worker may go on from the last checkpoint; what came after it is done again."""
+        for tp in revoked:
+            if tp.topic == topics.OBSERVATIONS:
+                pending.pop(tp.partition, None)
+
+    async def set_aside(event: Any, error: Exception) -> None:
+        _FAILED.inc()
+        message = event.message
+        detail = "".join(traceback.format_exception(error))[-4000:]
+        where = f"{message.topic}[{message.partition}]@{message.offset}"
+        logger.error("record %s set aside: %s", where, error)
+        rejection = Rejection(
+            topic=where,
+            reason=error.reason if isinstance(error, DecodeError) else "agent_failed",
+            detail=detail,
+            payload=event.value[: 64 * 1024],
+            payload_bytes=len(event.value),
+            received_ns=services.clock.now_ns(),
+        )
+        sent = await rejections.send(
+            key=None, value=msgspec.msgpack.encode([rejection]), partition=0
+        )
+        await sent
+
+    async def apply_rules(stream: Any) -> None:
+        """Tag each batch, apply the rules, hand the edges on, checkpoint now and then."""
+        async for event in stream.noack().events():
+            partition = event.message.partition
+            held = worker_of(partition)
+            try:
+                with _BATCH_SECONDS.time():
+                    processed = held.worker.process(event.message.offset, event.value)
+            except Exception as error:
+                await set_aside(event, error)
+                held.worker.applied_offset = event.message.offset
+                processed = None
+            if processed is not None:
+                await _publish(events, processed.events)
+                services.observed(processed)
+                _count(partition, held.worker)
+            held.events.append(event)
+            due = app.loop.time() - held.since_s >= CHECKPOINT_S
+            if due or len(held.events) >= CHECKPOINT_RECORDS:
+                checkpoints[b"%d" % partition] = held.worker.checkpoint()
+                for done in held.events:
+                    done.ack()
+                held.events.clear()
+                held.since_s = app.loop.time()
+
+    async def decide(stream: Any) -> None:
+        """Hand event batches to the decision writer, which acknowledges what the store has."""
+        async for event in stream.noack().events():
+            await services.decisions.submit(event.value, event.ack)
+
+    async def keep_rejections(stream: Any) -> None:
+        """Keep what could not be read where people can list it."""
+        async for event in stream.noack().events():
+            try:
+                kept = msgspec.msgpack.decode(event.value, type=list[Rejection])
+                await services.store_rejections(kept)
+            except msgspec.MsgspecError as error:
+                _FAILED.inc()
+                logger.error("rejections record %d unreadable: %s", event.message.offset, error)
+            event.ack()
+
+    app.on_partitions_revoked.connect(forget_partitions)
+    app.agent(observations, name="apply_rules")(apply_rules)
+    app.agent(events, name="decide")(decide)
+    app.agent(rejections, name="keep_rejections")(keep_rejections)
+    return app
+
+
+async def _publish(topic: Any, batch: EventBatch) -> None:
+    """Write an event batch and wait until it is durable, so that no checkpoint outruns it."""
+    sent = await topic.send(key=None, value=encode_events(batch), partition=0)
+    await sent
+
+
+_counted: dict[int, tuple[int, int, int]] = {}
+
+
+def _count(partition: int, worker: PartitionWorker) -> None:
+    """Move the metrics to the worker's counters."""
+    now = (worker.counters.accepted, worker.counters.duplicates, worker.counters.events)
+    before = _counted.get(partition, now)
+    _counted[partition] = now
+    for metric, new, old in zip((_OBSERVATIONS, _DUPLICATES, _EVENTS), now, before, strict=True):
+        if new > old:
+            metric.labels(str(partition)).inc(new - old)

@@ -1,0 +1,79 @@
+"""The decision writer: event batches in the one order, into the case store, many at a time.
+
+Batches that arrive while the store is committing wait together and go into its next
+transaction (group commit). A batch is acknowledged only after the store has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from core.clock import Clock
+from core.errors import DecodeError
+from core.events import EventBatch, decode_events
+from streams.sequencer import Sequencer
+
+logger = logging.getLogger(__name__)
+
+#: Event batches that may wait for the store; beyond it the stream is paused (back-pressure).
+QUEUE_BATCHES = 1024
+
+
+class DecisionWriter:
+    """Takes event records, orders them, applies them to the store.
+
+    Args:
+        apply: Called in a thread with batches in order and the city time; idempotent.
+        clock: City time.
+        partitions: Partitions of ``observations``.
+    """
+
+    def __init__(
+        self,
+        apply: Callable[[Sequence[EventBatch], int], object],
+        clock: Clock,
+        partitions: int,
+    ) -> None:
+        self._apply = apply
+        self._clock = clock
+        self._sequencer = Sequencer(partitions)
+        self._queue: asyncio.Queue[tuple[bytes, Callable[[], Any]]] = asyncio.Queue(QUEUE_BATCHES)
+        self._acks: dict[int, Callable[[], Any]] = {}
+        self.watermark_ns = 0
+        self.applied_sequence = 0
+        self.unreadable_count = 0
+
+    async def submit(self, record: bytes, ack: Callable[[], Any]) -> None:
+        """Queue a record; waits while the store is behind."""
+        await self._queue.put((record, ack))
+
+    async def run(self) -> None:
+        """Apply what is submitted until cancelled.
+
+        Raises:
+            ServiceError: The store refused; nothing of that transaction is acknowledged.
+        """
+        while True:
+            entries = [await self._queue.get()]
+            while len(entries) < QUEUE_BATCHES and not self._queue.empty():
+                entries.append(self._queue.get_nowait())
+            due: list[EventBatch] = []
+            for record, ack in entries:
+                try:
+                    batch = decode_events(record)
+                except DecodeError as error:
+                    self.unreadable_count += 1
+                    logger.error("%s", error)
+                    ack()
+                    continue
+                self._acks[id(batch)] = ack
+                due.extend(self._sequencer.push(batch))
+            if any(batch.events for batch in due):
+                await asyncio.to_thread(self._apply, due, self._clock.now_ns())
+            for batch in due:
+                self._acks.pop(id(batch))()
+                self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
+                self.applied_sequence = batch.stamp.sequence

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import asyncio
+import random
+
+import numpy as np
+import pytest
+from builders import a_batch, an_event, an_event_batch, an_observation
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.city import Device
+from core.clock import ManualClock
+from core.errors import ServiceError
+from core.events import EventBatch, encode_events
+from streams.decisions import DecisionWriter
+from streams.dedup import Deduplicator
+from streams.enrich import fill_positions
+from streams.selection import select_rows
+from streams.sequencer import Sequencer
+
+
+class TestDeduplicator:
+    def test_a_second_delivery_is_not_fresh(self) -> None:
+        dedup = Deduplicator()
+        batch = a_batch(an_observation(1), an_observation(2))
+        assert dedup.fresh(batch).tolist() == [True, True]
+        assert dedup.fresh(batch).tolist() == [False, False]
+
+    def test_memory_is_bounded_and_the_oldest_goes(self) -> None:
+        dedup = Deduplicator(capacity=3)
+        for second in range(10):
+            dedup.fresh(a_batch(an_observation(second)))
+        assert dedup.fresh(a_batch(an_observation(9), an_observation(0))).tolist() == [False, True]
+
+    @given(st.lists(st.integers(0, 30), max_size=60), st.integers(0, 60))
+    def test_dumped_anywhere_it_goes_on_alike(self, seconds: list[int], cut: int) -> None:
+        whole, parted = Deduplicator(capacity=8), Deduplicator(capacity=8)
+        for position, second in enumerate(seconds):
+            if position == cut:
+                again = Deduplicator(capacity=8)
+                again.load(parted.dump())
+                parted = again
+            batch = a_batch(an_observation(second))
+            assert whole.fresh(batch).tolist() == parted.fresh(batch).tolist()
+
+
+@given(st.lists(st.booleans(), max_size=8))
+def test_select_rows_keeps_just_those(keep: list[bool]) -> None:
+    rows = [
+        an_observation(
+            n,
+            measures={"a": float(n)} if n % 2 else {"b": 1.0},
+            labels={"l": str(n)} if n % 3 else {},
+            snapshots=(f"{n}.jpg",) if n % 2 else (),
+        )
+        for n in range(len(keep))
+    ]
+    chosen = select_rows(a_batch(*rows), np.array(keep, np.bool_))
+    assert list(chosen) == [row for row, kept in zip(rows, keep, strict=True) if kept]
+
+
+def test_positions_are_filled_from_the_register_only_where_missing() -> None:
+    devices = {
+        "water-0001": Device(thing_id="water-0001", kind="water_level", lon_deg=1, lat_deg=2)
+    }
+    rows = [
+        an_observation(lon_deg=None, lat_deg=None),
+        an_observation(),
+        an_observation(thing_id="nobody", lon_deg=None, lat_deg=None),
+    ]
+    filled = list(fill_positions(a_batch(*rows), devices))
+    assert [(one.lon_deg, one.lat_deg) for one in filled] == [
+        (1, 2),
+        (120.3846, 36.0614),
+        (None, None),
+    ]
+
+
+class TestSequencer:
+    @pytest.mark.parametrize("partitions", [1, 2, 5])
+    def test_any_interleaving_of_partitions_gives_one_order(self, partitions: int) -> None:
+        shuffler = random.Random(7)
+        lanes: list[list[EventBatch]] = [[] for _ in range(partitions)]
+        for sequence in range(200):
+            partition = shuffler.randrange(partitions)
+            lanes[partition].append(an_event_batch(sequence=sequence, partition=partition))
+        for partition in range(partitions):  # every partition is punctuated at the end
+            lanes[partition].append(an_event_batch(sequence=200 + partition, partition=partition))
+        sequencer, released = Sequencer(partitions), []
+        while any(lanes):
+            lane = shuffler.choice([lane for lane in lanes if lane])
+            released += sequencer.push(lane.pop(0))
+        got = [batch.stamp.sequence for batch in released]
+        assert got[:200] == list(range(200))
+        assert len(sequencer) == 200 + partitions - len(got)
+
+    def test_a_silent_partition_is_an_error_not_a_leak(self) -> None:
+        sequencer = Sequencer(2, capacity=5)
+        for sequence in range(5):
+            sequencer.push(an_event_batch(sequence=sequence, partition=0))
+        with pytest.raises(ServiceError, match="partition 1"):
+            sequencer.push(an_event_batch(sequence=5, partition=0))
+
+    def test_a_redelivery_passes(self) -> None:
+        sequencer = Sequencer(1)
+        batch = an_event_batch(sequence=3)
+        assert sequencer.push(batch) == [batch]
+        assert sequencer.push(batch) == [batch]
+
+
+async def test_nothing_is_acknowledged_before_the_store_has_it() -> None:
+    acked: list[int] = []
+    applied: list[int] = []
+    fail = True
+
+    def apply(batches: object, now_ns: int) -> None:
+        if fail:
+            raise ServiceError("disk full")
+        applied.extend(batch.stamp.sequence for batch in batches)  # type: ignore[attr-defined]
+
+    writer = DecisionWriter(apply, ManualClock(5), partitions=1)
+    record = encode_events(an_event_batch(an_event(), sequence=1))
+    await writer.submit(record, lambda: acked.append(1))
+    with pytest.raises(ServiceError, match="disk full"):
+        await writer.run()
+    assert acked == []
+
+    fail = False
+    writer = DecisionWriter(apply, ManualClock(5), partitions=1)
+    await writer.submit(b"junk", lambda: acked.append(0))
+    done = asyncio.Event()
+    await writer.submit(record, lambda: (acked.append(1), done.set()))
+    task = asyncio.create_task(writer.run())
+    await asyncio.wait_for(done.wait(), 5)
+    task.cancel()
+    assert (acked, applied, writer.unreadable_count) == ([0, 1], [1], 1)
