@@ -20,6 +20,10 @@ OBSERVATIONS = "observations"
 EVENTS = "events"
 REJECTIONS = "rejections"
 
+#: Largest record of the log. A batch of 512 observations with many labels and a checkpoint of
+#: a busy partition stay well under this; a Kafka topic takes 1 MiB unless told otherwise.
+MAX_RECORD_BYTES = 8 * 1024 * 1024
+
 #: What ingest subscribes to: filter and quality of service.
 INGEST_FILTERS: tuple[tuple[str, int], ...] = (
     ("qn/+/sensor/+", 1),

@@ -1,0 +1,216 @@
+"""The map: layers, tagging, things, cameras, pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, Response
+
+from api.answers import GEOJSON, JsonBytes, as_json, encoded
+from api.live import camera_silence
+from api.query import Parameter, Parameters
+from api.schemas import PROBLEMS, answer
+from api.services import Services
+from core.city import Camera
+from core.errors import InputError, NotFoundError
+from core.events import Place
+from core.units import ns_to_rfc3339
+from store.documents import join_array, thing_body
+from store.things import Thing
+
+#: Most points of one tagging request.
+MAX_POINTS = 10_000
+
+_THINGS = Parameters(Parameter("kind", "Only things of this kind, e.g. aircraft or dock."))
+_NONE = Parameters()
+
+
+class _Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a tagging request."""
+
+    points: list[tuple[float, float]]
+
+
+_POINTS = msgspec.json.Decoder(_Points)
+
+
+def build_router(services: Services) -> APIRouter:
+    """The routes of the map."""
+    router = APIRouter(tags=["map"], responses=PROBLEMS)
+    city, store = services.city, services.store
+
+    @router.post(
+        "/geo/tag",
+        summary="Where points are: district, street, community, grid, road, zones",
+        description=f'Up to {MAX_POINTS:,} points `{{"points": [[lon, lat], …]}}` in WGS 84 '
+        "degrees; the places come in the same order, unknown levels are null.",
+        response_class=JsonBytes,
+        responses=answer("The places", {"places": [Place]}),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": msgspec.json.schema(_Points)["$defs"]["_Points"],
+                        "example": {"points": [[120.3846, 36.0614]]},
+                    }
+                },
+            }
+        },
+    )
+    async def tag_points(request: Request) -> Response:
+        body = await request.body()
+        return await run_in_threadpool(_tag, services, body)
+
+    @router.get(
+        "/layers",
+        summary="The layers of the map",
+        response_class=JsonBytes,
+    )
+    def list_layers(request: Request) -> Response:
+        _NONE.read(request)
+        return encoded(
+            [
+                {
+                    "id": layer.id,
+                    "role": layer.role,
+                    "title": layer.title,
+                    "version": layer.version,
+                    "feature_count": len(layer),
+                    "url": f"/layers/{layer.id}",
+                }
+                for layer in city.layers.values()
+            ]
+        )
+
+    @router.get("/layers/{layer_id}", summary="A layer as GeoJSON", response_class=JsonBytes)
+    def get_layer(request: Request, layer_id: str) -> Response:
+        _NONE.read(request)
+        layer = city.layers.get(layer_id)
+        if layer is None:
+            known = ", ".join(city.layers)
+            raise NotFoundError(f"layer {layer_id[:80]!r}: there is none with this id; {known}")
+        headers = {"ETag": f'"{layer.version}"', "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(layer.geojson(), media_type=GEOJSON, headers=headers)
+
+    @router.get(
+        "/things",
+        summary="Last states of things",
+        description="`state` is live, late or stale by a thing's own rhythm; null where it was "
+        "not heard since the start.",
+        openapi_extra=_THINGS.openapi,
+        response_class=JsonBytes,
+        responses=answer("The things", {"things": [Thing]}),
+    )
+    def list_things(request: Request) -> Response:
+        kind = _THINGS.read(request)["kind"]
+        kept = {one.thing_id: thing_body(one, None) for one in store.list_things(kind)}
+        if services.live is not None:
+            kept |= services.live.things(kind)
+        return JsonBytes(b'{"things":%b}' % join_array(kept[key] for key in sorted(kept)))
+
+    @router.get(
+        "/cameras",
+        summary="The cameras: where they look, whether they send, the newest picture",
+        response_class=JsonBytes,
+    )
+    def list_cameras(request: Request) -> Response:
+        _NONE.read(request)
+        return encoded({"cameras": _cameras(services)})
+
+    @router.get(
+        "/snapshots/{path:path}",
+        summary="A picture that is evidence",
+        response_class=FileResponse,
+        responses={200: {"content": {"image/jpeg": {}}, "description": "The picture"}},
+    )
+    def get_snapshot(path: str) -> Response:
+        return FileResponse(
+            _snapshot_file(services.snapshot_dir, path),
+            media_type="image/jpeg",
+            headers={"Cache-Control": "private, max-age=3600"},
+        )
+
+    return router
+
+
+def _tag(services: Services, body: bytes) -> Response:
+    try:
+        points = _POINTS.decode(body).points
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise InputError(f'body: {{"points": [[lon, lat], …]}} was wanted: {exc}') from exc
+    if len(points) > MAX_POINTS:
+        raise InputError(f"body.points: at most {MAX_POINTS} were wanted, got {len(points)}")
+    places: list[bytes] = []
+    if points:
+        lon, lat = np.array(points, dtype=np.float64).T
+        wrong = np.flatnonzero((np.abs(lon) > 180.0) | (np.abs(lat) > 90.0))
+        if len(wrong):
+            row = int(wrong[0])
+            raise InputError(
+                f"body.points[{row}]: [lon, lat] in -180..180 and -90..90 was wanted, "
+                f"got {list(points[row])}"
+            )
+        tags = services.tagger.tag(lon, lat)
+        places = [as_json(_full_place(tags.place(row, *points[row]))) for row in range(len(points))]
+    return JsonBytes(b'{"places":%b}' % join_array(places))
+
+
+def _full_place(place: Place) -> dict[str, Any]:
+    return {name: getattr(place, name) for name in Place.__struct_fields__}
+
+
+def _cameras(services: Services) -> list[dict[str, Any]]:
+    states = {} if services.live is None else services.live.cameras()
+    now_ns = services.clock.now_ns()
+    known = dict(services.city.cameras)
+    for camera_id in states:
+        known.setdefault(camera_id, Camera(camera_id=camera_id))
+    found: list[dict[str, Any]] = []
+    for camera_id, camera in known.items():
+        state = states.get(camera_id)
+        pose = state.pose if state is not None and state.pose is not None else camera.pose
+        snapshot = None if state is None else state.snapshot
+        found.append(
+            {
+                "camera_id": camera_id,
+                "name": camera.name,
+                "flies": camera.pose is None,
+                "lon_deg": None if pose is None else pose.lon_deg,
+                "lat_deg": None if pose is None else pose.lat_deg,
+                "pose": pose,
+                "state": None if state is None else camera_silence(state, now_ns),
+                "quality": None if state is None else state.quality,
+                "frames_per_s": 0.0 if state is None else state.frames_per_s,
+                "last_frame_at": None if state is None else ns_to_rfc3339(state.last_frame_ns),
+                "snapshot": snapshot,
+                "snapshot_url": None if snapshot is None else f"/snapshots/{snapshot}",
+            }
+        )
+    return found
+
+
+def _snapshot_file(folder: Path, path: str) -> Path:
+    """The file of a snapshot, never one outside the folder.
+
+    Raises:
+        NotFoundError: There is no such picture.
+    """
+    missing = NotFoundError(f"snapshot {path[:200]!r}: there is no such picture")
+    if not path.endswith(".jpg") or "\0" in path or "\\" in path:
+        raise missing
+    root = folder.resolve()
+    try:
+        file = (root / path).resolve()
+        if not file.is_relative_to(root) or not file.is_file():
+            raise missing
+    except OSError as exc:
+        raise missing from exc
+    return file

@@ -1,0 +1,125 @@
+"""Events that rules emitted, and messages that could not be read."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from api.answers import JsonBytes, as_json, encoded
+from api.query import (
+    PAGES,
+    PLACES,
+    TIMES,
+    Parameter,
+    Parameters,
+    area_prefix,
+    box,
+    choices,
+    interval,
+    limit_of,
+    words,
+)
+from api.schemas import PROBLEMS, answer
+from api.services import Services
+from core.events import Edge
+from core.incidents import Evidence
+from core.ports import Rejection
+from core.units import ns_to_rfc3339
+from store.documents import join_array
+from store.filters import EventFilter
+
+#: Bytes of a rejected message that a list shows.
+SHOWN_BYTES = 2048
+
+_EVENTS = Parameters(
+    *PLACES,
+    *TIMES,
+    Parameter("scenario", "Scenario ids, separated by commas."),
+    Parameter("edge", f"Of {', '.join(Edge)}; separated by commas."),
+    Parameter("thing", "Id of the thing that it is about."),
+    Parameter("incident", "Id of the incident that took it."),
+    *PAGES,
+)
+_QUARANTINE = Parameters(Parameter("reason", "Only rejections counted under this word."), PAGES[0])
+
+
+def build_router(services: Services) -> APIRouter:
+    """The routes ``/events`` and ``/quarantine``."""
+    router = APIRouter(responses=PROBLEMS)
+    store = services.store
+
+    @router.get(
+        "/events",
+        tags=["incidents"],
+        summary="A page of events, the newest first",
+        description="Every edge that a rule emitted, also those that no incident took "
+        "(`incident_id` is null).",
+        openapi_extra=_EVENTS.openapi,
+        response_class=JsonBytes,
+        responses=answer("A page", {"events": [Evidence], "next": str}),
+    )
+    def list_events(request: Request) -> Response:
+        given = _EVENTS.read(request)
+        from_ns, to_ns = interval(given["from"], given["to"], given["datetime"])
+        page = store.list_events(
+            EventFilter(
+                box=box(given["bbox"]),
+                area_code=area_prefix(given["area"]),
+                from_ns=from_ns,
+                to_ns=to_ns,
+                scenarios=words(given["scenario"], "scenario"),
+                edges=choices(given["edge"], "edge", Edge),
+                thing_id=given["thing"] or "",
+                incident_id=given["incident"] or "",
+            ),
+            limit=limit_of(given["limit"]),
+            cursor=given["cursor"],
+        )
+        return JsonBytes(b'{"events":%b,"next":%b}' % (join_array(page.rows), as_json(page.next)))
+
+    @router.get(
+        "/quarantine",
+        tags=["operation"],
+        summary="Messages that could not be read, the newest first, and why",
+        description="`counts` are since ever, by reason; only the newest messages are kept, "
+        "`evicted` says how many are not.",
+        openapi_extra=_QUARANTINE.openapi,
+        response_class=JsonBytes,
+    )
+    def list_rejections(request: Request) -> Response:
+        given = _QUARANTINE.read(request)
+        found = store.list_rejections(given["reason"], limit_of(given["limit"]))
+        return encoded(
+            {
+                "rejections": [_rejection(one) for one in found],
+                "counts": store.rejection_counts(),
+                "evicted": store.rejections_evicted(),
+            }
+        )
+
+    return router
+
+
+def _rejection(one: Rejection) -> dict[str, Any]:
+    shown = one.payload[:SHOWN_BYTES]
+    try:
+        # The cut may split a character; what is left of it is dropped.
+        payload, encoding = shown.decode("utf-8", "strict"), "utf-8"
+    except UnicodeDecodeError as exc:
+        if exc.start >= len(shown) - 3 and len(shown) < len(one.payload):
+            payload, encoding = shown[: exc.start].decode("utf-8"), "utf-8"
+        else:
+            payload, encoding = base64.b64encode(shown).decode(), "base64"
+    return {
+        "topic": one.topic,
+        "reason": one.reason,
+        "detail": one.detail,
+        "payload": payload,
+        "payload_encoding": encoding,
+        "payload_shown_bytes": len(shown),
+        "payload_bytes": one.payload_bytes,
+        "received_at": ns_to_rfc3339(one.received_ns),
+    }

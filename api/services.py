@@ -1,0 +1,39 @@
+"""What the routes work with, handed to each by closure."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from api.guard import RateLimit
+from api.live import LiveState
+from api.stream import StreamHub
+from core.clock import Clock
+from geo.city import City
+from geo.tagging import Tagger
+from store.cases import CaseStore
+
+#: Sends a report to the broker, as any source would; returns when the broker has it.
+PublishReport = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of one API."""
+
+    store: CaseStore
+    city: City
+    tagger: Tagger
+    clock: Clock
+    token: str
+    snapshot_dir: Path
+    static_dir: Path | None
+    publish_report: PublishReport | None
+    live: LiveState | None
+    hub: StreamHub
+    registry: CollectorRegistry
+    writes: RateLimit

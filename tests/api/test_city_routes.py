@@ -1,0 +1,221 @@
+"""The map, events, quarantine, health, the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from api.live import CameraState
+from core.events import Edge
+from core.ports import Rejection
+from store.things import Thing
+
+
+async def test_tagging(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/geo/tag", json={"points": [[120.3846, 36.0614], [0.0, 0.0]]})
+    inside, outside = answer.json()["places"]
+    assert inside["district_code"] == "370202"
+    assert len(inside["community_code"]) == 12
+    assert outside["district_code"] is None
+    assert outside["unplaced"]
+    assert (await client.post("/geo/tag", json={"points": []})).json() == {"places": []}
+
+
+async def test_layers(site: Any, client: httpx.AsyncClient) -> None:
+    listed = (await client.get("/layers")).json()
+    assert {one["role"] for one in listed} >= {"district", "community", "zone", "airspace"}
+    for one in listed:
+        answer = await client.get(one["url"])
+        assert answer.headers["content-type"] == "application/geo+json"
+        assert len(answer.json()["features"]) == one["feature_count"]
+        again = await client.get(one["url"], headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+def a_thing(name: str, kind: str = "aircraft", observed_ns: int = 5) -> Thing:
+    return Thing(thing_id=name, kind=kind, observed_ns=observed_ns, lon_deg=120.38, lat_deg=36.06)
+
+
+async def test_things_fall_silent(site: Any, client: httpx.AsyncClient) -> None:
+    site.store.upsert_things([a_thing("a-1"), a_thing("a-2"), a_thing("d-1", "dock")])
+    site.live.update_things([a_thing("a-2", observed_ns=6)])
+
+    async def states() -> dict[str, Any]:
+        things = (await client.get("/things?kind=aircraft")).json()["things"]
+        return {one["thing_id"]: one["state"] for one in things}
+
+    assert await states() == {"a-1": None, "a-2": "live"}
+    for after_s, state in ((179, "live"), (200, "late"), (700, "stale")):
+        site.clock.advance_to(site.event().at_ns + after_s * 10**9)
+        site.live.refresh()
+        assert (await states())["a-2"] == state
+    assert len((await client.get("/things")).json()["things"]) == 3
+
+
+async def test_things_without_a_live_picture(
+    make_site: Callable[..., Any], connect: Callable[[Any], httpx.AsyncClient]
+) -> None:
+    site = make_site(live=None, static_dir=None)
+    site.store.upsert_things([a_thing("a-1")])
+    async with connect(site) as client:
+        [one] = (await client.get("/things")).json()["things"]
+        assert (one["thing_id"], one["state"]) == ("a-1", None)
+        assert one["observed_at"] == "1970-01-01T00:00:00.000Z"
+        cameras = (await client.get("/cameras")).json()["cameras"]
+        assert {camera["state"] for camera in cameras} == {None}
+        assert (await client.get("/nothing.js")).status_code == 404
+
+
+async def test_cameras_and_pictures(site: Any, client: httpx.AsyncClient) -> None:
+    (site.folder / "snapshots" / "camera-1").mkdir()
+    (site.folder / "snapshots" / "camera-1" / "7.jpg").write_bytes(b"\xff\xd8")
+    state = CameraState(
+        camera_id="camera-1",
+        last_frame_ns=site.clock.now_ns(),
+        frames_per_s=5.0,
+        snapshot="camera-1/7.jpg",
+    )
+    site.live.update_cameras([state])
+    cameras = {one["camera_id"]: one for one in (await client.get("/cameras")).json()["cameras"]}
+    assert cameras["camera-1"]["state"] == "live"
+    assert cameras["camera-1"]["pose"]["width_px"] == 640
+    assert cameras["camera-air-1"]["flies"] is True
+    picture = await client.get(cameras["camera-1"]["snapshot_url"])
+    assert (picture.content, picture.headers["content-type"]) == (b"\xff\xd8", "image/jpeg")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nothing.jpg",
+        "../secret.jpg",
+        "..%2fsecret.jpg",
+        "%2e%2e/secret.jpg",
+        "camera-1/../../secret.jpg",
+        "%2Fetc/passwd",
+        "link.jpg",
+        "notes.txt",
+        "a%00.jpg",
+        "..%5csecret.jpg",
+        "folder.jpg",
+        "x" * 5000 + ".jpg",
+        "",
+    ],
+)
+async def test_no_way_out_of_the_pictures(site: Any, client: httpx.AsyncClient, path: str) -> None:
+    (site.folder / "secret.jpg").write_bytes(b"secret")
+    folder = site.folder / "snapshots"
+    (folder / "notes.txt").write_text("notes")
+    (folder / "folder.jpg").mkdir()
+    (folder / "link.jpg").symlink_to(site.folder / "secret.jpg")
+    answer = await client.get(f"http://qingniao.test/snapshots/{path}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_events(site: Any, client: httpx.AsyncClient) -> None:
+    site.apply(site.event(30))
+    site.apply(site.event(50, Edge.CLEAR, thing="nobody"))
+    listed = (await client.get("/events")).json()["events"]
+    assert [one["edge"] for one in listed] == ["clear", "raise"]
+    assert listed[0]["incident_id"] is None
+    for query, count in (
+        ("edge=raise", 1),
+        ("thing=nobody", 1),
+        (f"incident={listed[1]['incident_id']}", 1),
+        ("bbox=0,0,1,1", 0),
+        ("scenario=manhole-cover&limit=1", 1),
+    ):
+        assert len((await client.get(f"/events?{query}")).json()["events"]) == count, query
+
+
+async def test_quarantine(site: Any, client: httpx.AsyncClient) -> None:
+    payloads = [b'{"a":', b"\xff\xfe", "青".encode() * 1000]
+    site.store.add_rejections(
+        Rejection(
+            topic="qn/qingdao/sensor/w",
+            reason="bad_json",
+            detail="an object was wanted",
+            payload=payload,
+            payload_bytes=len(payload),
+            received_ns=n,
+        )
+        for n, payload in enumerate(payloads)
+    )
+    answer = (await client.get("/quarantine?limit=10&reason=bad_json")).json()
+    assert answer["counts"] == {"bad_json": 3}
+    shown = [(one["payload_encoding"], one["payload_bytes"]) for one in answer["rejections"]]
+    assert shown == [("utf-8", 3000), ("base64", 2), ("utf-8", 5)]
+    assert answer["rejections"][0]["payload"].startswith("青青")
+
+
+async def test_scenarios(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/scenarios")).json()
+    names = {one["id"] for one in document["scenarios"]}
+    assert {"road-flooding", "illegal-parking", "unidentified-aircraft"} <= names
+    assert document["statuses"]["closed"]["zh"] == "已结案"
+
+
+async def test_health_names_the_part_that_fails(site: Any, client: httpx.AsyncClient) -> None:
+    await site.app.state.hub.start()
+    try:
+        assert (await client.get("/healthz")).json()["status"] == "ok"
+        site.live.update_part("broker", False, "no connection since 12 s")
+        answer = await client.get("/healthz")
+        assert answer.status_code == 503
+        parts = answer.json()["parts"]
+        assert parts["broker"] == {"ok": False, "detail": "no connection since 12 s"}
+        assert parts["store"]["ok"]
+    finally:
+        await site.app.state.hub.stop()
+
+
+async def test_metrics_count_routes_by_template(site: Any, client: httpx.AsyncClient) -> None:
+    for path in ("/incidents/a", "/incidents/b", "/nothing"):
+        await client.get(path)
+    text = (await client.get("/metrics")).text
+    counted = 'qingniao_http_requests_total{method="GET",route="%s",status="404"} %s'
+    assert counted % ("/incidents/{incident_id}", "2.0") in text
+    assert counted % ("other", "1.0") in text
+
+
+async def test_figures(site: Any, client: httpx.AsyncClient) -> None:
+    site.apply(site.event(30))
+    site.live.update_figures({"observations_per_s": 12.5})
+    figures = (await client.get("/figures")).json()
+    assert figures["incidents_open"] == 1
+    assert figures["observations_per_s"] == 12.5
+    assert figures["city_time"] == "2026-01-01T02:00:00.000Z"
+
+
+async def test_the_page(site: Any, client: httpx.AsyncClient) -> None:
+    answer = await client.get("/")
+    assert answer.status_code == 200
+    assert "make web" in answer.text
+    dist = site.folder / "dist"
+    (dist / "assets").mkdir(parents=True)
+    (dist / "index.html").write_text("<html>built</html>")
+    (dist / "assets" / "app-1.js").write_text("1")
+    answer = await client.get("/")
+    assert "built" in answer.text
+    assert "worker-src 'self' blob:" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    answer = await client.get("/assets/app-1.js")
+    assert "immutable" in answer.headers["cache-control"]
+    assert (await client.get("/assets/nothing.js")).status_code == 404
+    assert (await client.get("/%2e%2e/store.sqlite3")).status_code == 404
+
+
+async def test_openapi_describes_every_route(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    json.dumps(document)
+    assert "opened_at" in document["components"]["schemas"]["Incident"]["properties"]
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["summary"], path
+    names = {one["name"] for one in document["paths"]["/incidents"]["get"]["parameters"]}
+    assert {"bbox", "area", "from", "to", "limit", "cursor"} <= names
