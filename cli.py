@@ -1,4 +1,270 @@
+"""``qingniao``: the platform at a terminal."""
+
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
 
-def main() -> None: ...
+import typer
+from rich.console import Console
+
+from core.errors import QingniaoError
+from core.settings import Settings, load_settings
+
+app = typer.Typer(
+    name="qingniao",
+    help="青鸟: from what a city's sensors, drones and cameras notice to the person who must act.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+CityOption = Annotated[
+    str | None,
+    typer.Option("--city", help="`generated`, or a folder with a city profile or a city's layers."),
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder of log, store and pictures.")
+]
+ClockOption = Annotated[
+    str | None, typer.Option("--clock", hidden=True, help="City clock shared by a parent.")
+]
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Port of page and API; 0 takes a free one.")] = 8000,
+    mqtt_port: Annotated[int, typer.Option(help="Port of the broker; 0 takes a free one.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the city and of what happens in it.")] = 7,
+    time_factor: Annotated[
+        float, typer.Option(min=0.1, max=200, help="City seconds per second.")
+    ] = 20.0,
+    duration: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds; runs headless in a fresh data folder, then stops."),
+    ] = None,
+    score: Annotated[bool, typer.Option(help="Score against the simulators' truth.")] = False,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="File that takes the score as JSON.")
+    ] = None,
+    epoch: Annotated[
+        str | None, typer.Option(help="City time at the start, RFC 3339; now unless given.")
+    ] = None,
+    city: CityOption = None,
+    data: DataOption = None,
+) -> None:
+    """Run the whole city: simulators, broker, ingest, stream app, vision, API and page."""
+    from commands.demo import DemoPlan, run_demo
+
+    headless = duration is not None or score
+    folder = data
+    if headless and folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="qingniao-demo-"))
+    settings = _settings(
+        data_dir=folder,
+        city=city,
+        api={"port": port if not headless or port != 8000 else 0},
+        mqtt={"url": "embedded", "port": mqtt_port},
+    )
+    plan = DemoPlan(
+        seed=seed,
+        time_factor=time_factor,
+        duration_s=(duration or 90.0) if headless else None,
+        score=score,
+        json_path=json_path,
+        epoch=epoch,
+    )
+    try:
+        code = _run(run_demo(settings, plan, console))
+    finally:
+        if headless and data is None and folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def run(
+    service: Annotated[
+        str, typer.Argument(help="all (one process), or one of ingest, streams, vision, api.")
+    ] = "all",
+    clock: ClockOption = None,
+) -> None:
+    """Run the platform for real devices: all of it, or one service of docker-compose.yml."""
+    from commands.services import run_service
+
+    _run(run_service(service, _settings(), clock))
+
+
+@app.command()
+def simulate(
+    seed: Annotated[int, typer.Option(help="Of the city and of what happens in it.")] = 7,
+    duration: Annotated[
+        float | None, typer.Option(help="City seconds; without it, until stopped.")
+    ] = None,
+    truth: Annotated[Path, typer.Option(help="File that takes what really happened.")] = Path(
+        "truth.jsonl"
+    ),
+    published: Annotated[
+        Path | None, typer.Option(hidden=True, help="File that takes when what was published.")
+    ] = None,
+    time_factor: Annotated[float, typer.Option(help="City seconds per second.")] = 1.0,
+    city: CityOption = None,
+    clock: ClockOption = None,
+) -> None:
+    """Publish a simulated city's devices, aircraft and cameras to an MQTT broker."""
+    from commands.sharing import broker_address, parse_clock
+    from core.clock import ScaledClock
+    from geo.city import load_city
+    from simulators.runner import run_simulators
+
+    settings = _settings(city=city)
+    city_clock = parse_clock(clock) if clock else ScaledClock(time.time_ns(), time_factor)  # noqa: TID251
+    run_simulators(
+        city=load_city(settings.city, seed=seed),
+        seed=seed,
+        clock=city_clock,
+        broker=broker_address(settings),
+        truth_path=truth,
+        published_path=published,
+        duration_s=duration,
+    )
+
+
+@app.command()
+def replay(
+    recording: Annotated[Path, typer.Argument(help="JSON lines of {ts, topic, data}.")],
+    city: CityOption = None,
+    data: DataOption = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="File that takes the result as JSON.")
+    ] = None,
+) -> None:
+    """Play a recording through the pipeline, as fast as it goes, and tell what came of it."""
+    from commands.replay import run_replay
+
+    folder = data or Path(tempfile.mkdtemp(prefix="qingniao-replay-"))
+    settings = _settings(data_dir=folder, city=city)
+    try:
+        code = _run(run_replay(settings, recording, json_path, console))
+    finally:
+        if data is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def quarantine(
+    reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    data: DataOption = None,
+) -> None:
+    """List the messages that could not be read, newest first, and count them by reason."""
+    from commands.inspect import print_quarantine
+
+    print_quarantine(_settings(data_dir=data), reason, limit, console)
+
+
+@app.command()
+def explain(
+    incident: Annotated[str, typer.Argument(help="Case number or id.")], data: DataOption = None
+) -> None:
+    """Tell why an incident is one, who it went to, and what speaks for it."""
+    from commands.inspect import print_explanation
+
+    print_explanation(_settings(data_dir=data), incident, console)
+
+
+@app.command()
+def check(city: CityOption = None) -> None:
+    """Check settings, scenario packs and the city's layers, without running anything."""
+    from commands.inspect import print_check
+
+    print_check(_settings(city=city), console)
+
+
+@app.command()
+def health(service: Annotated[str, typer.Argument(help="ingest, streams or vision.")]) -> None:
+    """Exit 0 when a service of this data folder is alive."""
+    from core.clock import SystemClock
+    from core.heartbeat import check_heartbeat
+
+    age_s = check_heartbeat(_settings().data_dir, service, SystemClock())
+    console.print(f"{service}: heartbeat {age_s:.1f} s ago")
+
+
+@app.command()
+def docs(
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Fail when a page is not current; write nothing.")
+    ] = False,
+) -> None:
+    """Write the generated pages of docs/: settings, scenarios, topics, command line."""
+    from commands.docpages import write_pages
+
+    stale = write_pages(Path(__file__).resolve().parent / "docs", check_only=check_only)
+    if stale and check_only:
+        errors.print(f"not current, run `make docs`: {', '.join(stale)}")
+        raise typer.Exit(1)
+
+
+def _settings(**overrides: Any) -> Settings:
+    settings = load_settings(**overrides)
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("faust", "mode", "aiokafka", "amqtt", "transitions", "httpx", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return settings
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine; Ctrl-C and SIGTERM cancel it, a second Ctrl-C ends at once."""
+
+    async def supervised() -> Any:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            if task.cancelling():
+                os._exit(130)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(number, stop)
+        with suppress(asyncio.CancelledError):
+            return await task
+        return 0
+
+    return asyncio.run(supervised())
+
+
+def main() -> None:
+    """Entry point: errors of ours are told in one line, without a stack."""
+    try:
+        app()
+    except QingniaoError as error:
+        errors.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
+
+
+__all__ = ["app", "json", "main"]

@@ -1,0 +1,1 @@
+"""The commands behind cli.py, and the wiring of the parts; alone in importing all of them."""

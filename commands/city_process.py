@@ -1,0 +1,274 @@
+"""The platform in one process: ingest, stream app, case store and API on one event loop,
+with broker, vision and simulators as children that die with it (docs/decisions/0011).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Self
+
+from api.live import LiveState
+from commands.parts import (
+    ROOT,
+    ApiParts,
+    StreamParts,
+    crash_of,
+    ingest_id,
+)
+from commands.sharing import clock_text, write_private
+from core.children import ChildProcess, stop_children
+from core.clock import Clock
+from core.errors import QingniaoError, ServiceError
+from core.ports import MessageSource
+from core.settings import Settings
+from core.units import ns_to_rfc3339
+from geo.city import City
+from ingest.bridge import Bridge
+from ingest.broker import (
+    BrokerAddress,
+    EmbeddedBroker,
+    ExternalBroker,
+    MosquittoBroker,
+    broker_for,
+)
+from ingest.mqtt_source import MqttSource
+from streams.app import FaustLog, build_app
+
+logger = logging.getLogger(__name__)
+
+#: A part that has not stopped after this many wall seconds is left behind or killed.
+STOP_S = 1.5
+FIGURES_S = 1.0
+
+
+class CityProcess:
+    """A whole city in one process; an async context manager.
+
+    Args:
+        settings: Where everything is.
+        clock: City time.
+        city: The city.
+        source: Where messages come from instead of a broker (a recording); then there is
+            neither broker nor vision nor API.
+
+    Attributes:
+        failure: Set to a reason when a part has failed; the owner is to stop then.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        city: City,
+        source: MessageSource | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.city = city
+        self.live = LiveState(clock)
+        self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.children: list[ChildProcess] = []
+        self.api: ApiParts | None = None
+        self._source = source
+        self._address: BrokerAddress | None = None
+        self._closers: list[tuple[str, Callable[[], Awaitable[Any]]]] = []
+        self._counted: tuple[float, int] = (time.monotonic(), 0)
+
+    async def __aenter__(self) -> Self:
+        """Start everything; what was started is stopped again when a part cannot start."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop everything."""
+        await self.stop()
+
+    async def _start(self) -> None:
+        settings, clock, city = self.settings, self.clock, self.city
+        self.parts = await asyncio.to_thread(StreamParts, settings, city, clock)
+        self.store = self.parts.store
+        self._on_stop("store", lambda: asyncio.to_thread(self.store.close))
+        if self._source is None:
+            broker = broker_for(settings, settings.data_dir)
+            self._on_stop("broker", lambda: asyncio.to_thread(broker.stop))
+            self._address = await asyncio.to_thread(broker.start)
+            if not isinstance(broker, ExternalBroker):
+                self._watch("broker", _keep_running(broker))
+            # Cameras come first: a background model needs what it has not seen.
+            self.start_child("vision", "run", "vision", "--clock", clock_text(clock))
+        app = build_app(
+            log_url=settings.log_url,
+            data_dir=settings.data_dir,
+            partitions=settings.partitions,
+            services=self.parts.services,
+        )
+        self._watch("decisions", self.parts.decisions.run())
+        self._on_stop("streams", app.stop)
+        await app.start()
+        self._watch("streams", crash_of(app))
+        source = self._source or await self._open_source()
+        self.bridge = Bridge(
+            source,
+            FaustLog(app),
+            clock=clock,
+            city=city.name,
+            partitions=settings.partitions,
+            ingest_id=ingest_id(settings.data_dir),
+        )
+        self.carrying = self._watch("ingest", self.bridge.run(), may_end=self._source is not None)
+        if self._source is None:
+            self._watch("things", self.parts.keep_things(self.live.update_things))
+            self._watch("figures", self._keep_figures())
+            await self._start_api()
+
+    async def settle(self) -> None:
+        """After a recording has ended: wait until everything it holds has been decided on."""
+        await self.carrying
+        last = self.bridge.sequence
+        await self.bridge.tick()  # moves every partition's frontier past the last record
+        while (
+            self.parts.decisions.applied_sequence < last
+            or self.parts.rejection_count < self.bridge.rejections
+        ) and not self.failure.done():
+            await asyncio.sleep(0.02)
+
+    def start_child(self, name: str, *arguments: str) -> None:
+        """Run one of our own commands as a child that shares broker, data folder and city."""
+        assert self._address is not None
+        address, data_dir = self._address, self.settings.data_dir
+        password_file = data_dir / "mqtt-password"
+        write_private(password_file, address.password)
+        scheme = "mqtts" if address.tls else "mqtt"
+        env = os.environ | {
+            "QINGNIAO_DATA_DIR": str(data_dir.resolve()),
+            "QINGNIAO_CITY": self.settings.city,
+            "QINGNIAO_MQTT__URL": f"{scheme}://{address.host}:{address.port}",
+            "QINGNIAO_MQTT__USERNAME": address.username,
+            "QINGNIAO_MQTT__PASSWORD_FILE": str(password_file.resolve()),
+            "PYTHONPATH": str(ROOT),
+        }
+        command = [sys.executable, "-m", "cli", *arguments]
+        child = ChildProcess(name, command, data_dir / "logs" / f"{name}.log", env=env)
+        self.children.append(child)
+        self._watch(name, _exit_of(child))
+
+    def figures(self) -> dict[str, Any]:
+        """The live figures of the cockpit; rates are since the last call."""
+        now_s, count = time.monotonic(), self.parts.tracker.observation_count
+        before_s, before = self._counted
+        self._counted = (now_s, count)
+        cameras = self.live.cameras().values()
+        return {
+            "city_time": ns_to_rfc3339(self.clock.now_ns()),
+            "observations_per_s": round((count - before) / max(now_s - before_s, 1e-3), 1),
+            "lag_s": round(self.parts.lag_s, 4),
+            "frames_per_s": round(sum(camera.frames_per_s for camera in cameras), 1),
+            **self.store.figures(),
+        }
+
+    async def stop(self) -> None:
+        """Stop everything in the reverse order of starting; within three seconds."""
+        for child in self.children:
+            child.terminate()
+        while self._closers:
+            name, close = self._closers.pop()
+            try:
+                await asyncio.wait_for(close(), STOP_S)
+            except (TimeoutError, QingniaoError) as error:
+                logger.warning("%s did not stop cleanly: %r", name, error)
+        await asyncio.to_thread(stop_children, self.children, STOP_S)
+
+    async def _open_source(self) -> MqttSource:
+        assert self._address is not None
+        source = MqttSource(
+            self._address,
+            self.clock,
+            client_id=f"qingniao-ingest-{self.city.name}",
+            inflight=self.settings.mqtt.inflight,
+        )
+        await source.start()
+        self._on_stop("mqtt", source.stop)
+        return source
+
+    async def _start_api(self) -> None:
+        self.api = ApiParts(
+            self.settings,
+            city=self.city,
+            store=self.store,
+            tagger=self.parts.tagger,
+            clock=self.clock,
+            live=self.live,
+            broker=self._address,
+        )
+        self._watch("api", self.api.serve())
+        self._on_stop("api", self.api.stop)
+        await self.api.started()
+
+    async def _keep_figures(self) -> None:
+        while True:
+            self.live.refresh()
+            self.live.update_figures(await asyncio.to_thread(self.figures))
+            await asyncio.sleep(FIGURES_S)
+
+    def _on_stop(self, name: str, close: Callable[[], Awaitable[Any]]) -> None:
+        self._closers.append((name, close))
+
+    def _watch(
+        self, name: str, work: Coroutine[Any, Any, None], *, may_end: bool = False
+    ) -> asyncio.Task[None]:
+        """Run a part; when it fails, or ends and may not, the process is told."""
+
+        async def supervise() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                logger.debug("%s failed", name, exc_info=True)
+                self._fail(f"{name}: {error}")
+            else:
+                if not may_end:
+                    self._fail(f"{name} ended")
+
+        task = asyncio.create_task(supervise(), name=f"qingniao:{name}")
+
+        async def cancel() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._on_stop(name, cancel)
+        return task
+
+    def _fail(self, reason: str) -> None:
+        if not self.failure.done():
+            self.failure.set_result(reason)
+
+
+async def _keep_running(broker: EmbeddedBroker | MosquittoBroker) -> None:
+    """Start the broker again, on its port, whenever it has died."""
+    while True:
+        await asyncio.sleep(0.5)
+        if broker.pid is None:
+            logger.error("the broker died; starting it again on port %d", broker.address.port)
+            await asyncio.to_thread(broker.start)
+
+
+async def _exit_of(child: ChildProcess) -> None:
+    """Wait until a child has ended.
+
+    Raises:
+        ServiceError: It ended by itself; carries its last words.
+    """
+    while (code := child.exit_code()) is None:
+        await asyncio.sleep(0.2)
+    raise ServiceError(f"ended with code {code}; {child.log_path} ends:\n{child.last_words()}")

@@ -1,0 +1,118 @@
+"""The pages of docs/ that are written from the code, so that they cannot go stale."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from core import topics
+from core.settings import Settings
+from core.units import parse_duration_s
+from scenarios.loader import load_packs
+from scenarios.model import Rule, Scenario
+
+_WRITTEN = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
+
+
+def write_pages(folder: Path, *, check_only: bool) -> list[str]:
+    """Write every generated page; gives the names of those that were not current."""
+    pages = {
+        "settings.md": _settings_page(),
+        "topics.md": _topics_page(),
+        "scenarios.md": _scenarios_page(),
+    }
+    stale = []
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if not check_only:
+                path.write_text(text, encoding="utf-8")
+    return stale
+
+
+def _settings_page() -> str:
+    lines = [
+        "# Settings\n\n",
+        _WRITTEN,
+        "Read in this order: flag, environment, `.env`, default. Give secrets as files.\n\n",
+        "| environment | default | what it does |\n|---|---|---|\n",
+    ]
+    for name, default, text in _fields(Settings, "QINGNIAO_"):
+        lines.append(f"| `{name}` | {default} | {text} |\n")
+    return "".join(lines)
+
+
+def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            yield from _fields(type(field.default), f"{prefix}{name.upper()}__")
+            continue
+        default = "" if field.default in (None, PydanticUndefined, "") else f"`{field.default}`"
+        if "Secret" in str(field.annotation):
+            default = ""
+        yield f"{prefix}{name.upper()}", default, (field.description or "").replace("|", "\\|")
+
+
+def _topics_page() -> str:
+    doc = inspect.getdoc(topics) or ""
+    subscriptions = "".join(f"| `{name}` | {qos} |\n" for name, qos in topics.INGEST_FILTERS)
+    frames = "".join(f"| `{name}` | {qos} |\n" for name, qos in topics.FRAME_FILTERS)
+    return (
+        f"# Topics\n\n{_WRITTEN}```text\n{doc}\n```\n\n"
+        f"## What ingest subscribes to\n\n| filter | QoS |\n|---|---|\n{subscriptions}\n"
+        f"## What vision subscribes to\n\n| filter | QoS |\n|---|---|\n{frames}\n"
+        "## A plain JSON reading\n\n"
+        "```json\n"
+        '{"thing": "water-0001", "kind": "water_level", "time": "2026-07-01T09:00:00.000+08:00",\n'
+        ' "seq": 12, "lon": 120.3846, "lat": 36.0614, "error_m": 3.0,\n'
+        ' "measures": {"water_level_m": 0.31}, "labels": {"battery": "ok"}}\n'
+        "```\n\n"
+        "Only `measures` or `labels` is needed: `thing` is the last level of the topic unless "
+        "given, a device without `time` is given the time of receipt, one without `lon` and `lat` "
+        "the place it has in the register of devices. Unknown keys are ignored.\n"
+    )
+
+
+def _scenarios_page() -> str:
+    lines = [
+        "# Scenarios\n\n",
+        _WRITTEN,
+        "Each is one file in `scenarios/packs/` with a page beside it.\n\n",
+        "| scenario | field | category | severity | raises when | deadline |\n",
+        "|---|---|---|---|---|---|\n",
+    ]
+    for one in load_packs():
+        raises = "; or ".join(_rule_words(rule) for rule in one.rules)
+        lines.append(
+            f"| [{one.name.zh} {one.name.en}](../scenarios/packs/{one.id}.md) `{one.id}` "
+            f"| {one.domain.value} | {one.category.code} | {one.severity.value} | {raises} "
+            f"| {_deadline_words(one)} |\n"
+        )
+    return "".join(lines)
+
+
+def _rule_words(rule: Rule) -> str:
+    words = [rule.kind]
+    if rule.comparison is not None:
+        measures = " or ".join(rule.measures)
+        words.append(f"{measures} {rule.comparison.value.replace('_', ' ')} {rule.threshold:g}")
+    words += [f"{name} = {value}" for name, value in rule.labels.items()]
+    if rule.in_zone:
+        words.append(f"in {rule.in_zone}")
+    if rule.in_airspace:
+        words.append(f"in {rule.in_airspace} airspace")
+    if rule.registered is not None:
+        words.append("registered" if rule.registered else "not registered")
+    text = ", ".join(words)
+    return f"{text}, for {rule.for_s:g} s" if rule.for_s else text
+
+
+def _deadline_words(scenario: Scenario) -> str:
+    minutes = scenario.deadline.duration_s / parse_duration_s("1min")
+    amount = f"{minutes / 60:g} h" if minutes >= 60 else f"{minutes:g} min"
+    return f"{amount}, working hours" if scenario.deadline.clock.value == "working" else amount

@@ -1,0 +1,99 @@
+"""Commands that look and change nothing: quarantine, explain, check."""
+
+from __future__ import annotations
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from core.errors import NotFoundError
+from core.settings import Settings
+from core.units import ns_to_rfc3339
+from geo.city import load_city
+from scenarios.loader import load_packs
+from store.cases import CaseStore
+
+
+def _open_to_read(settings: Settings) -> CaseStore:
+    path = settings.data_dir / "store.sqlite3"
+    if settings.store_url.startswith("sqlite:") and not path.exists():
+        raise NotFoundError(
+            f"no case store at {path}; name the data folder of a city with --data, "
+            "or run `qingniao demo` first"
+        )
+    return CaseStore(settings.store_url, load_packs(settings.packs), (), (), "")
+
+
+def print_quarantine(settings: Settings, reason: str | None, limit: int, console: Console) -> None:
+    """List rejected messages, and how many there were for each reason."""
+    store = _open_to_read(settings)
+    try:
+        counts = store.rejection_counts()
+        table = Table("reason", "count", title="隔离区 Quarantine")
+        for name, count in sorted(counts.items(), key=lambda item: -item[1]):
+            table.add_row(name, str(count))
+        console.print(table if counts else "隔离区为空 Nothing in quarantine.")
+        rows = store.list_rejections(reason=reason, limit=limit)
+        if rows:
+            listing = Table("received", "topic", "reason", "detail", "bytes", "payload")
+            for row in rows:
+                listing.add_row(
+                    ns_to_rfc3339(row.received_ns),
+                    row.topic,
+                    row.reason,
+                    row.detail,
+                    str(row.payload_bytes),
+                    repr(row.payload[:60])[2:-1],
+                )
+            console.print(listing)
+    finally:
+        store.close()
+
+
+def print_explanation(settings: Settings, wanted: str, console: Console) -> None:
+    """Tell an incident's story: why, who, what speaks for it, what was done."""
+    store = _open_to_read(settings)
+    try:
+        found = store.detail(store.id_of(wanted))
+    finally:
+        store.close()
+    incident, place = found.incident, found.incident.place
+    console.print(
+        f"[bold]{incident.case_number}[/bold]  {incident.scenario_name.zh} "
+        f"{incident.scenario_name.en}  {incident.status.value}  {incident.severity.value}"
+    )
+    console.print(f"{place.area_name or place.unplaced or ''}  {place.lon_deg}, {place.lat_deg}")
+    console.print(incident.explanation.zh)
+    console.print(incident.explanation.en)
+    sources = Table("time", "source", "thing", "rule", "edge", "because", title="证据 Evidence")
+    for body in found.evidence:
+        one = msgspec.json.decode(body)
+        facts = ", ".join(f"{name} {value}" for name, value in one["because"].items())
+        sources.add_row(one["at"], one["source"], one["thing_id"], one["rule"], one["edge"], facts)
+    console.print(sources)
+    steps = Table("time", "who", "action", "status", "reason", title="过程 History")
+    for body in found.history:
+        step = msgspec.json.decode(body)
+        steps.add_row(
+            step["at"], step["actor"], step["action"], step["to_status"] or "", step["reason"]
+        )
+    console.print(steps)
+
+
+def print_check(settings: Settings, console: Console) -> None:
+    """Load everything that can be wrong before a start, and tell what was found."""
+    console.print("[bold]设置 Settings[/bold]")
+    for name, value in settings.model_dump().items():
+        console.print(f"  {name} = {value}", highlight=False)
+    packs = load_packs(settings.packs)
+    console.print(f"[bold]场景 Scenarios[/bold]  {len(packs)}: {', '.join(p.id for p in packs)}")
+    city = load_city(settings.city)
+    console.print(f"[bold]城市 City[/bold]  {city.title.zh} {city.title.en}, EPSG:{city.crs_epsg}")
+    table = Table("layer", "role", "features", "version")
+    for layer in city.layers.values():
+        table.add_row(layer.id, layer.role.value, str(len(layer)), layer.version)
+    console.print(table)
+    console.print(
+        f"{len(city.devices)} devices, {len(city.cameras)} cameras, {len(city.docks)} docks, "
+        f"{len(city.units)} units, {len(city.workers)} workers"
+    )

@@ -1,0 +1,292 @@
+"""Parts that whole cities and single services are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.live import CameraState, LiveState
+from api.mqtt_link import MqttLink
+from commands.sharing import write_private
+from core.clock import Clock
+from core.errors import ServiceError
+from core.ports import Rejection
+from core.settings import Settings
+from core.topics import report_topic
+from geo.city import City
+from geo.tagging import Tagger
+from ingest.broker import BrokerAddress
+from scenarios.engine import RuleEngine
+from scenarios.loader import load_packs
+from scenarios.model import Scenario
+from store.cases import CaseStore
+from store.database import migrate
+from store.things import Thing
+from streams.app import StreamServices
+from streams.decisions import DecisionWriter
+from streams.live import ThingTracker
+from streams.partition import Processed
+
+#: The checkout, or the folder of the image.
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Changed things reach the store this often (wall seconds).
+THINGS_S = 2.0
+
+
+def ingest_id(data_dir: Path) -> str:
+    """Name of this start of ingest; starts are counted in the data folder."""
+    path = data_dir / "boot"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    number = int(path.read_text()) + 1 if path.exists() else 1
+    temporary = path.with_suffix(".new")
+    temporary.write_text(str(number))
+    temporary.replace(path)
+    return f"ingest/{number:06d}"
+
+
+def api_token(settings: Settings) -> str:
+    """The token that writing needs: the one set, or one made once per data folder."""
+    if settings.api.secret():
+        return settings.api.secret()
+    path = settings.data_dir / "token"
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(18))
+    return path.read_text().strip()
+
+
+def registered_things(city: City) -> frozenset[str]:
+    """Ids of everything that is in the city's register."""
+    aircraft = {dock.aircraft_sn for dock in city.docks.values()}
+    return frozenset(city.devices) | frozenset(city.docks) | aircraft
+
+
+def open_store(settings: Settings, city: City, packs: Sequence[Scenario]) -> CaseStore:
+    """Open the case store, migrated to this program's schema."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    migrate(settings.store_url)
+    prefix = "".join(part[0] for part in city.name.replace("_", "-").split("-") if part)
+    return CaseStore(
+        settings.store_url,
+        scenarios=packs,
+        units=city.units,
+        workers=city.workers,
+        city_prefix=(prefix if len(prefix) > 1 else city.name[:2]).upper(),
+    )
+
+
+class StreamParts:
+    """The store, what the stream app calls, and the live picture it leaves behind."""
+
+    def __init__(self, settings: Settings, city: City, clock: Clock) -> None:
+        self.packs = load_packs(settings.packs)
+        self.tagger = Tagger(city)
+        self.store = open_store(settings, city, self.packs)
+        self.tracker = ThingTracker()
+        self.duplicate_count = 0
+        self.rejection_count = 0
+        self.lag_s = 0.0
+        self.listeners: list[Callable[[Processed], None]] = [self.tracker.observe]
+        registered = registered_things(city)
+        self.decisions = DecisionWriter(self.store.apply, clock, settings.partitions)
+        self.services = StreamServices(
+            tagger=self.tagger,
+            devices=city.devices,
+            new_engine=lambda: RuleEngine(self.packs, registered),
+            decisions=self.decisions,
+            store_rejections=self._keep_rejections,
+            observed=self._observed,
+            clock=clock,
+        )
+
+    async def keep_things(self, changed: Callable[[list[Thing]], None] | None = None) -> None:
+        """Write the last state of things to the store now and then, until cancelled."""
+        waiting: dict[str, Thing] = {}
+        due_s = 0.0
+        while True:
+            await asyncio.sleep(0.25)
+            things = self.tracker.take_changed()
+            if changed is not None and things:
+                changed(things)
+            waiting.update((thing.thing_id, thing) for thing in things)
+            if waiting and time.monotonic() >= due_s:
+                due_s = time.monotonic() + THINGS_S
+                rows = list(waiting.values())
+                waiting.clear()
+                await asyncio.to_thread(self.store.upsert_things, rows)
+
+    def _observed(self, processed: Processed) -> None:
+        self.duplicate_count += processed.duplicate_count
+        for listener in self.listeners:
+            listener(processed)
+        if processed.batch.stamp.wall_ns:
+            self.lag_s = (time.monotonic_ns() - processed.batch.stamp.wall_ns) / 1e9
+
+    async def _keep_rejections(self, rejections: Sequence[Rejection]) -> None:
+        await asyncio.to_thread(self.store.add_rejections, rejections)
+        self.rejection_count += len(rejections)
+
+
+class ApiParts:
+    """The API with its own connection to the broker, on a listening socket."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        city: City,
+        store: CaseStore,
+        tagger: Tagger,
+        clock: Clock,
+        live: LiveState | None,
+        broker: BrokerAddress | None,
+    ) -> None:
+        self.token = api_token(settings)
+        self._city = city
+        self._live = live
+        self._link = None if broker is None else self._link_to(broker)
+        api = create_app(
+            store=store,
+            city=city,
+            tagger=tagger,
+            clock=clock,
+            token=self.token,
+            snapshot_dir=settings.snapshot_dir,
+            static_dir=ROOT / "web" / "dist",
+            publish_report=None if self._link is None else self._publish_report,
+            live=live,
+        )
+        self._hub = api.state.hub
+        self._listener = _listen(settings.api.host, settings.api.port)
+        host, self.port = self._listener.getsockname()[:2]
+        self.url = f"http://{host}:{self.port}"
+        self._server = _server(api)
+        self._served = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Serve until :meth:`stop`."""
+        if self._link is not None:
+            self._link.start()
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            self._listener.close()
+            self._served.set()
+
+    async def started(self) -> None:
+        """Wait until requests are answered, or serving has ended."""
+        while not self._server.started and not self._served.is_set():
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """Stop serving; live streams are cut, not waited for."""
+        self._hub.close()
+        self._server.should_exit = True
+        if self._link is not None:
+            await asyncio.to_thread(self._link.stop)
+        await self._served.wait()
+
+    def _link_to(self, broker: BrokerAddress) -> MqttLink:
+        return MqttLink(
+            host=broker.host,
+            port=broker.port,
+            username=broker.username,
+            password=broker.password,
+            tls=broker.tls,
+            client_id=f"qingniao-api-{self._city.name}",
+            status_filter=f"qn/{self._city.name}/vision-status",
+            on_status=self._heard,
+        )
+
+    def _heard(self, _topic: str, status: Any) -> None:
+        """Take what vision says of its cameras; what is malformed is not ours to judge."""
+        if self._live is None or not isinstance(status, dict):
+            return
+        states = []
+        for camera_id, one in status.get("cameras", {}).items():
+            with suppress(TypeError, KeyError, ValueError):
+                states.append(
+                    CameraState(
+                        camera_id=camera_id,
+                        last_frame_ns=int(one["last_frame_ns"]),
+                        frames_per_s=float(one["fps"]),
+                        quality=str(one.get("quality", "good")),
+                        snapshot=one.get("snapshot"),
+                    )
+                )
+        self._live.update_cameras(states)
+
+    async def _publish_report(self, report: dict[str, Any]) -> None:
+        assert self._link is not None
+        topic = report_topic(self._city.name, str(report["thing"]).removeprefix("report/"))
+        await self._link.publish(topic, json.dumps(report, ensure_ascii=False).encode())
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has its own."""
+
+    def capture_signals(self) -> Any:
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+
+def _server(api: FastAPI) -> uvicorn.Server:
+    config = uvicorn.Config(
+        api, log_level="warning", access_log=False, timeout_graceful_shutdown=1, lifespan="on"
+    )
+    return _EmbeddedServer(config)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        raise ServiceError(
+            f"api: {host}:{port} cannot be listened on ({exc.strerror}); choose another port with "
+            "--port, or 0 for a free one"
+        ) from exc
+    return listener
+
+
+async def run_until_failure(parts: dict[str, Awaitable[Any]]) -> None:
+    """Run parts together until one ends or fails, or we are cancelled.
+
+    Raises:
+        ServiceError: A part ended or failed; says which and why.
+    """
+    tasks = {asyncio.ensure_future(work): name for name, work in parts.items()}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            error = task.exception()
+            raise ServiceError(f"{tasks[task]}: {error or 'ended'}") from error
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def crash_of(app: Any) -> None:
+    """Wait until the Faust app crashes.
+
+    Raises:
+        ServiceError: It has; a crashed app would leave the API up and the processing dead.
+    """
+    while not app.crashed:
+        await asyncio.sleep(0.2)
+    raise ServiceError(f"the stream app crashed: {app.crash_reason!r}")

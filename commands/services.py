@@ -1,0 +1,156 @@
+"""``qingniao run``: the platform for real devices, whole or one service at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from rich.console import Console
+
+from commands.city_process import CityProcess
+from commands.parts import (
+    ApiParts,
+    StreamParts,
+    crash_of,
+    ingest_id,
+    open_store,
+    run_until_failure,
+)
+from commands.sharing import broker_address, parse_clock
+from core.clock import SystemClock
+from core.errors import ServiceError, SettingsError
+from core.heartbeat import beat
+from core.settings import Settings
+from geo.city import load_city
+from geo.tagging import Tagger
+from ingest.bridge import Bridge
+from ingest.kafka_log import KafkaLog
+from ingest.mqtt_source import MqttSource
+from ingest.vision_worker import run_vision_worker
+from scenarios.loader import load_packs
+from streams.app import build_app
+
+console = Console()
+
+
+async def run_service(service: str, settings: Settings, clock: str | None) -> None:
+    """Run one service until cancelled.
+
+    Raises:
+        SettingsError: There is no such service, or it needs Kafka.
+        ServiceError: It failed.
+    """
+    if service not in SERVICES:
+        raise SettingsError(f"service: one of {', '.join(SERVICES)} was wanted, got {service!r}")
+    if service in {"ingest", "streams"} and not settings.broker.startswith("kafka:"):
+        raise SettingsError(
+            f"run {service}: a service of its own shares its log with others, which needs "
+            f"broker=kafka://host:port, got {settings.broker!r}; `qingniao run` runs all in one"
+        )
+    heartbeat = asyncio.create_task(beat(settings.data_dir, service, SystemClock()))
+    try:
+        await SERVICES[service](settings, clock)
+    finally:
+        heartbeat.cancel()
+
+
+async def _run_all(settings: Settings, _clock: str | None) -> None:
+    city = await asyncio.to_thread(load_city, settings.city)
+    async with CityProcess(settings, clock=SystemClock(), city=city) as process:
+        assert process.api is not None
+        console.print(f"{process.api.url}  token for writing: {process.api.token}")
+        raise ServiceError(await process.failure)
+
+
+async def _run_ingest(settings: Settings, _clock: str | None) -> None:
+    clock = SystemClock()
+    city = await asyncio.to_thread(load_city, settings.city)
+    log = KafkaLog(settings.broker.removeprefix("kafka://"))
+    await log.start()
+    source = MqttSource(
+        broker_address(settings),
+        clock,
+        client_id=f"qingniao-ingest-{city.name}",
+        inflight=settings.mqtt.inflight,
+    )
+    try:
+        await source.start()
+        bridge = Bridge(
+            source,
+            log,
+            clock,
+            city=city.name,
+            partitions=settings.partitions,
+            ingest_id=ingest_id(settings.data_dir),
+        )
+        await bridge.run()
+    finally:
+        await source.stop()
+        await log.close()
+
+
+async def _run_streams(settings: Settings, _clock: str | None) -> None:
+    clock = SystemClock()
+    city = await asyncio.to_thread(load_city, settings.city)
+    parts = await asyncio.to_thread(StreamParts, settings, city, clock)
+    app = build_app(
+        log_url=settings.log_url,
+        data_dir=settings.data_dir,
+        partitions=settings.partitions,
+        services=parts.services,
+    )
+    try:
+        await app.start()
+        await run_until_failure(
+            {
+                "decisions": parts.decisions.run(),
+                "things": parts.keep_things(),
+                "streams": crash_of(app),
+            }
+        )
+    finally:
+        await app.stop()
+        await asyncio.to_thread(parts.store.close)
+
+
+async def _run_vision(settings: Settings, clock: str | None) -> None:
+    city = await asyncio.to_thread(load_city, settings.city)
+    await asyncio.to_thread(
+        run_vision_worker,
+        settings,
+        city,
+        broker=broker_address(settings),
+        clock=parse_clock(clock) if clock else SystemClock(),
+    )
+
+
+async def _run_api(settings: Settings, _clock: str | None) -> None:
+    clock = SystemClock()
+    city = await asyncio.to_thread(load_city, settings.city)
+    store = await asyncio.to_thread(open_store, settings, city, load_packs(settings.packs))
+    api = ApiParts(
+        settings,
+        city=city,
+        store=store,
+        tagger=Tagger(city),
+        clock=clock,
+        live=None,
+        broker=broker_address(settings),
+    )
+    console.print(f"{api.url}  token for writing: {api.token}")
+    try:
+        await api.serve()
+    finally:
+        await api.stop()
+        await asyncio.to_thread(store.close)
+
+
+#: What ``qingniao run`` can run.
+SERVICES: dict[str, Callable[[Settings, str | None], Coroutine[Any, Any, None]]] = {
+    "all": _run_all,
+    "ingest": _run_ingest,
+    "streams": _run_streams,
+    "vision": _run_vision,
+    "api": _run_api,
+}

@@ -1,0 +1,53 @@
+"""What a parent tells its children: the city's clock, the broker, secrets in private files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from core.clock import Clock, ScaledClock
+from core.errors import SettingsError
+from core.settings import Settings
+from ingest.broker import BrokerAddress
+
+
+def clock_text(clock: Clock) -> str:
+    """A city clock as text, so that a child shares it: epoch, factor, start."""
+    if not isinstance(clock, ScaledClock):
+        clock = ScaledClock(clock.now_ns(), 1.0)
+    return f"{clock.epoch_ns}:{clock.factor}:{clock.started_ns}"
+
+
+def parse_clock(text: str) -> ScaledClock:
+    """Read what :func:`clock_text` wrote."""
+    epoch, factor, started = text.split(":")
+    return ScaledClock(int(epoch), float(factor), int(started))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def broker_address(settings: Settings) -> BrokerAddress:
+    """The address of a broker that somebody else runs.
+
+    Raises:
+        SettingsError: The settings ask for an embedded broker, which only a whole city has.
+    """
+    url = urlsplit(settings.mqtt.url)
+    if not url.hostname:
+        raise SettingsError(
+            f"mqtt.url is {settings.mqtt.url!r}; a part that runs alone needs mqtt://host:port "
+            "in QINGNIAO_MQTT__URL"
+        )
+    tls = url.scheme == "mqtts"
+    return BrokerAddress(
+        host=url.hostname,
+        port=url.port or (8883 if tls else 1883),
+        username=settings.mqtt.username,
+        password=settings.mqtt.secret(),
+        tls=tls,
+    )
