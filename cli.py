@@ -76,6 +76,7 @@ def demo(
     settings = _settings(
         data_dir=folder,
         city=city,
+        city_seed=seed,
         api={"port": port if not headless or port != 8000 else 0},
         mqtt={"url": "embedded", "port": mqtt_port},
     )
@@ -130,10 +131,10 @@ def simulate(
     from geo.city import load_city
     from simulators.runner import run_simulators
 
-    settings = _settings(city=city)
+    settings = _settings(city=city, city_seed=seed)
     city_clock = parse_clock(clock) if clock else ScaledClock(time.time_ns(), time_factor)  # noqa: TID251
     run_simulators(
-        city=load_city(settings.city, seed=seed),
+        city=load_city(settings.city, seed=settings.city_seed),
         seed=seed,
         clock=city_clock,
         broker=broker_address(settings),

@@ -26,7 +26,7 @@ from core.clock import Clock
 from core.errors import QingniaoError, ServiceError
 from core.ports import MessageSource
 from core.settings import Settings
-from core.units import ns_to_rfc3339
+from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
 from ingest.bridge import Bridge
 from ingest.broker import (
@@ -36,7 +36,7 @@ from ingest.broker import (
     MosquittoBroker,
     broker_for,
 )
-from ingest.mqtt_source import MqttSource
+from ingest.mqtt_source import MqttSource, probe
 from streams.app import FaustLog, build_app
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,10 @@ logger = logging.getLogger(__name__)
 #: A part that has not stopped after this many wall seconds is left behind or killed.
 STOP_S = 1.5
 FIGURES_S = 1.0
+
+#: Events that no incident took, and things not heard of, are kept for six months of city time.
+KEEP_NS = 180 * 86_400 * NS_PER_S
+PRUNE_EVERY_NS = 86_400 * NS_PER_S
 
 
 class CityProcess:
@@ -77,6 +81,7 @@ class CityProcess:
         self.api: ApiParts | None = None
         self._source = source
         self._address: BrokerAddress | None = None
+        self._mqtt: MqttSource | None = None
         self._closers: list[tuple[str, Callable[[], Awaitable[Any]]]] = []
         self._counted: tuple[float, int] = (time.monotonic(), 0)
 
@@ -152,6 +157,7 @@ class CityProcess:
         env = os.environ | {
             "QINGNIAO_DATA_DIR": str(data_dir.resolve()),
             "QINGNIAO_CITY": self.settings.city,
+            "QINGNIAO_CITY_SEED": str(self.settings.city_seed),
             "QINGNIAO_MQTT__URL": f"{scheme}://{address.host}:{address.port}",
             "QINGNIAO_MQTT__USERNAME": address.username,
             "QINGNIAO_MQTT__PASSWORD_FILE": str(password_file.resolve()),
@@ -197,8 +203,22 @@ class CityProcess:
             inflight=self.settings.mqtt.inflight,
         )
         await source.start()
+        self._mqtt = source
         self._on_stop("mqtt", source.stop)
+        if self.settings.mqtt.url not in {"embedded", "mosquitto"}:
+            self._watch("probe", self._probe_broker(self._address), may_end=True)
         return source
+
+    async def _probe_broker(self, address: BrokerAddress) -> None:
+        """Tell whether somebody else's broker would lose what we cannot take at once."""
+        lost = await probe(address)
+        self.live.update_part(
+            "broker settings",
+            lost == 0,
+            f"loses {lost} messages for a client that is away: docs/decisions/0002"
+            if lost
+            else "keeps what a client that is away cannot take",
+        )
 
     async def _start_api(self) -> None:
         self.api = ApiParts(
@@ -215,10 +235,28 @@ class CityProcess:
         await self.api.started()
 
     async def _keep_figures(self) -> None:
+        pruned_ns = self.clock.now_ns()
         while True:
             self.live.refresh()
             self.live.update_figures(await asyncio.to_thread(self.figures))
+            self._tell_health()
+            now_ns = self.clock.now_ns()
+            if now_ns - pruned_ns >= PRUNE_EVERY_NS:
+                pruned_ns = now_ns
+                await asyncio.to_thread(self.store.prune, now_ns - KEEP_NS)
             await asyncio.sleep(FIGURES_S)
+
+    def _tell_health(self) -> None:
+        """Say which parts work, for ``GET /healthz``; a part that failed ends the process."""
+        if self._mqtt is not None:
+            connected = self._mqtt.connected
+            detail = f"{self._mqtt.in_hand} messages in hand, {self._mqtt.reconnects} reconnects"
+            self.live.update_part("ingest", connected, detail if connected else "no broker")
+        watermark = ns_to_rfc3339(self.parts.decisions.watermark_ns)
+        self.live.update_part("decisions", True, f"watermark {watermark}")
+        for child in self.children:
+            running = child.exit_code() is None
+            self.live.update_part(child.name, running, f"process {child.pid}")
 
     def _on_stop(self, name: str, close: Callable[[], Awaitable[Any]]) -> None:
         self._closers.append((name, close))

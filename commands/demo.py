@@ -61,7 +61,7 @@ async def run_demo(settings: Settings, plan: DemoPlan, console: Console) -> int:
     """
     epoch_ns = _epoch_ns(settings, plan)
     clock = ScaledClock(epoch_ns, plan.time_factor)
-    city = await asyncio.to_thread(load_city, settings.city, seed=plan.seed)
+    city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     truth_path = settings.data_dir / "truth.jsonl"
     published_path = settings.data_dir / "published.jsonl"
     truth_path.unlink(missing_ok=True)

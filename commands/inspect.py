@@ -87,7 +87,7 @@ def print_check(settings: Settings, console: Console) -> None:
         console.print(f"  {name} = {value}", highlight=False)
     packs = load_packs(settings.packs)
     console.print(f"[bold]场景 Scenarios[/bold]  {len(packs)}: {', '.join(p.id for p in packs)}")
-    city = load_city(settings.city)
+    city = load_city(settings.city, seed=settings.city_seed)
     console.print(f"[bold]城市 City[/bold]  {city.title.zh} {city.title.en}, EPSG:{city.crs_epsg}")
     table = Table("layer", "role", "features", "version")
     for layer in city.layers.values():

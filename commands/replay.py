@@ -63,7 +63,7 @@ async def run_replay(
     """
     if not await asyncio.to_thread(recording.is_file):
         raise InputError(f"{recording}: no such recording; JSON lines of ts, topic, data wanted")
-    city = await asyncio.to_thread(load_city, settings.city)
+    city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     clock = ManualClock()
     source = RecordedSource(recording, clock=clock, tick_interval_s=5.0)
     summary = TrackSummary()

@@ -56,7 +56,7 @@ async def run_service(service: str, settings: Settings, clock: str | None) -> No
 
 
 async def _run_all(settings: Settings, _clock: str | None) -> None:
-    city = await asyncio.to_thread(load_city, settings.city)
+    city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     async with CityProcess(settings, clock=SystemClock(), city=city) as process:
         assert process.api is not None
         console.print(f"{process.api.url}  token for writing: {process.api.token}")
@@ -65,7 +65,7 @@ async def _run_all(settings: Settings, _clock: str | None) -> None:
 
 async def _run_ingest(settings: Settings, _clock: str | None) -> None:
     clock = SystemClock()
-    city = await asyncio.to_thread(load_city, settings.city)
+    city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     log = KafkaLog(settings.broker.removeprefix("kafka://"))
     await log.start()
     source = MqttSource(
@@ -92,7 +92,7 @@ async def _run_ingest(settings: Settings, _clock: str | None) -> None:
 
 async def _run_streams(settings: Settings, _clock: str | None) -> None:
     clock = SystemClock()
-    city = await asyncio.to_thread(load_city, settings.city)
+    city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     parts = await asyncio.to_thread(StreamParts, settings, city, clock)
     app = build_app(
         log_url=settings.log_url,
@@ -115,7 +115,7 @@ async def _run_streams(settings: Settings, _clock: str | None) -> None:
 
 
 async def _run_vision(settings: Settings, clock: str | None) -> None:
-    city = await asyncio.to_thread(load_city, settings.city)
+    city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     await asyncio.to_thread(
         run_vision_worker,
         settings,
@@ -127,7 +127,7 @@ async def _run_vision(settings: Settings, clock: str | None) -> None:
 
 async def _run_api(settings: Settings, _clock: str | None) -> None:
     clock = SystemClock()
-    city = await asyncio.to_thread(load_city, settings.city)
+    city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     store = await asyncio.to_thread(open_store, settings, city, load_packs(settings.packs))
     api = ApiParts(
         settings,

@@ -85,6 +85,7 @@ class Settings(BaseSettings):
         "generated",
         description="`generated`, or a folder with a city profile (`city.yaml`) or data",
     )
+    city_seed: int = Field(7, description="Seed of what is generated in the city")
     broker: str = Field(
         "embedded://", description="The log: `embedded://[/path]` or `kafka://host:9092`"
     )
