@@ -107,8 +107,12 @@ def test_a_better_known_place_takes_over(store: CaseStore, make: Any) -> None:
         return msgspec.structs.replace(one, place=place)
 
     for number, (error_m, lon, wanted) in enumerate(
-        [(20.0, 120.38, 120.38), (30.0, 120.3801, 120.38), (None, 120.3802, 120.38)]
-        + [(1.0, 120.3803, 120.3803)]
+        [
+            (20.0, 120.38, 120.38),
+            (30.0, 120.3801, 120.38),
+            (None, 120.3802, 120.38),
+            (1.0, 120.3803, 120.3803),
+        ]
     ):
         store.apply([make.batch(event(60 + number, f"w-{number}", error_m, lon=lon))], 0)
         [one] = incidents(store)

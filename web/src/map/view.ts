@@ -139,6 +139,7 @@ export class MapView {
   private readonly card = new Popup({ maxWidth: "300px", offset: 16, className: "card-popup" });
   private cardContent: (() => HTMLElement | null) | null = null;
   private bounds: Bounds | null = null;
+  private boundsRank = 0;
   private moved = false;
   /** Whether cameras came with their poses, which know better than the layer of cameras. */
   private posed = false;
@@ -295,9 +296,13 @@ export class MapView {
     ];
     this.city.set(source, features);
     const box = boundsOf(collection.features);
-    // Airspace may reach far beyond the city and says nothing of where it lies.
-    if (box !== null && !["airspace", "custom", "device"].includes(layer.role)) {
-      const [west, south, east, north] = this.bounds ?? box;
+    // Airspace may reach far beyond the city and says nothing of where it lies. Home is what is
+    // governed down to the community, and only without such a layer all there is.
+    const rank = ["community", "grid"].includes(layer.role) ? 2 : 1;
+    const counts = !["airspace", "custom", "device"].includes(layer.role);
+    if (box !== null && counts && rank >= this.boundsRank) {
+      const [west, south, east, north] = (rank > this.boundsRank ? null : this.bounds) ?? box;
+      this.boundsRank = rank;
       this.bounds = [
         Math.min(west, box[0]),
         Math.min(south, box[1]),
