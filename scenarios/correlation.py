@@ -26,6 +26,9 @@ TWIN_RADIUS_M = 30.0
 TWIN_SPEED_MPS = 20.0
 TWIN_DRIFT_M = 100.0
 
+#: No two things that stand stand nearer than this, centre to centre: a car is 1.8 m wide.
+ONE_SPOT_M = 1.8
+
 #: Semi axis of the 95 % ellipse of two normal variables, in sigmas: sqrt(chi2(0.95, 2)).
 SIGMAS_95 = 2.4477
 
@@ -183,11 +186,14 @@ def _told_apart(event: Event, scenario: Scenario, case: OpenCase) -> bool:
     """Whether the event's own source says that it is not this case's thing.
 
     Two devices under one rule watch two spots for good. Two objects of one camera are two as
-    long as both are there; after that the camera may have given the same one a new number.
+    long as both are there, unless they are at one spot, which holds only one; after that the
+    camera may have given the same one a new number.
     """
     if scenario.correlate.group_by is not GroupBy.SPOT or event.rule == scenario.report_rule:
         return False
     observer = observer_of(event.thing_id)
+    if observer and _apart_m(event, case) <= ONE_SPOT_M:
+        return False
     return any(
         one.rule == event.rule
         and one.source == event.source
@@ -196,6 +202,14 @@ def _told_apart(event: Event, scenario: Scenario, case: OpenCase) -> bool:
         and (one.active or not observer)
         for one in case.raises
     )
+
+
+def _apart_m(event: Event, case: OpenCase) -> float:
+    here = (event.place.lon_deg, event.place.lat_deg)
+    there = (case.lon_deg, case.lat_deg)
+    if here[0] is None or here[1] is None or there[0] is None or there[1] is None:
+        return math.inf
+    return float(distance_m(here[0], here[1], there[0], there[1]))
 
 
 def _soon(event: Event, scenario: Scenario, case: OpenCase) -> bool:

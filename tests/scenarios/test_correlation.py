@@ -145,6 +145,13 @@ REPORT = {"rule": "report", "source": "plain"}
         ),
         pytest.param(
             {**PARK, "thing": "camera-1/1"},
+            {**PARK, "thing": "camera-1/2", "east_m": 1.0},
+            False,
+            "attach",
+            id="one camera sees one car twice",
+        ),
+        pytest.param(
+            {**PARK, "thing": "camera-1/1"},
             {**PARK, "thing": "camera-1/2", "east_m": 15.0},
             True,
             "open",
