@@ -69,4 +69,4 @@ def test_nothing_speaks_of_machines_or_addresses() -> None:
         text = (ROOT / lock).read_text()
         assert "--hash=sha256:" in text
         assert not re.search(r"https?://|--index|--find-links", text)
-    assert '"resolved"' not in (ROOT / "web" / "package-lock.json").read_text()
+    assert "http" not in (ROOT / "web" / "package-lock.json").read_text()

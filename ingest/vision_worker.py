@@ -1,0 +1,397 @@
+"""The vision process: frames in from MQTT, detections and the state of cameras out.
+
+Evidence pictures are on the disk before the detection that names them is published.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import shapely
+from paho.mqtt.client import Client, ConnectFlags
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from core.city import LayerRole
+from core.clock import Clock
+from core.errors import DecodeError
+from core.frames import decode_frame
+from core.observations import Observation
+from core.settings import Settings
+from core.topics import detection_topic
+from core.units import NS_PER_S, ns_to_rfc3339
+from geo.camera import FlatGroundProjector
+from geo.city import City
+from ingest.broker import BrokerAddress
+from ingest.frame_source import FrameRings, FrameSource, RawFrame, build_client, leave
+from vision.pipeline import CameraPipeline, PipelineResult
+from vision.quality import CameraState
+from vision.zones import Zone
+
+_LOG = logging.getLogger(__name__)
+
+#: Pictures kept per camera, some 40 kB each: 80 MB. The oldest go first.
+KEPT_PICTURES = 2000
+
+#: Detections that may wait for an absent broker, some 500 B each; more are dropped and counted.
+MAX_QUEUED = 10_000
+
+_STATUS_EVERY_S = 1.0
+_NAP_S = 0.2
+_FLUSH_S = 0.3
+_KEEPALIVE_S = 15
+
+#: A camera that is silent for so long in city time, and for so many of its periods, is late.
+_LATE_S, _LATE_PERIODS = 10.0, 5.0
+_STALE_S = 60.0
+
+#: States in which frames come but do not show what is there.
+_LYING = {
+    CameraState.FROZEN,
+    CameraState.BLACK,
+    CameraState.BROKEN,
+    CameraState.UNCALIBRATED,
+}
+
+
+def zones_of(city: City) -> list[Zone]:
+    """The city's zones as vision wants them: one per polygon, holes left out."""
+    zones: list[Zone] = []
+    for layer in city.layers_of(LayerRole.ZONE):
+        rows = zip(layer.geometries, layer.column("feature_id"), layer.column("kind"), strict=True)
+        for geometry, zone_id, kind in rows:
+            for part in shapely.get_parts(geometry):
+                if part.geom_type != "Polygon" or part.is_empty:
+                    continue
+                ring = shapely.get_coordinates(part.exterior)[:-1].tolist()
+                zones.append(
+                    Zone(
+                        zone_id=str(zone_id),
+                        kind=str(kind),
+                        ring=tuple((lon, lat) for lon, lat in ring),
+                    )
+                )
+    return zones
+
+
+def detection_json(one: Observation) -> bytes:
+    """A detection as plain JSON, the format of any sensor.
+
+    Example:
+        >>> detection_json(Observation(source="vision", thing_id="c/1", kind="k", observed_ns=0,
+        ...                            received_ns=0, measures={"dwell_s": 21.0}))
+        b'{"thing":"c/1","kind":"k","time":"1970-01-01T00:00:00.000Z","measures":{"dwell_s":21.0}}'
+    """
+    body: dict[str, Any] = {
+        "thing": one.thing_id,
+        "kind": one.kind,
+        "time": ns_to_rfc3339(one.observed_ns),
+    }
+    if one.lon_deg is not None and one.lat_deg is not None:
+        body["lon"], body["lat"] = round(one.lon_deg, 8), round(one.lat_deg, 8)
+    if one.error_major_m is not None and one.error_minor_m is not None:
+        body["error"] = {
+            "major_m": round(one.error_major_m, 2),
+            "minor_m": round(one.error_minor_m, 2),
+            "azimuth_deg": round(one.error_azimuth_deg or 0.0, 1),
+        }
+    body["measures"] = one.measures
+    if one.labels:
+        body["labels"] = one.labels
+    if one.snapshots:
+        body["snapshots"] = one.snapshots
+    return msgspec.json.encode(body)
+
+
+class PictureFolder:
+    """Evidence pictures on disk, a bounded number per camera.
+
+    Args:
+        folder: Where; a folder per camera is made in it.
+        kept: Pictures kept per camera; the oldest are removed.
+    """
+
+    def __init__(self, folder: Path, kept: int = KEPT_PICTURES) -> None:
+        self._folder = folder
+        self._kept = kept
+        self._names: dict[str, deque[str]] = {}
+
+    def write(self, name: str, jpeg: bytes) -> None:
+        """Write a picture whole or not at all.
+
+        Args:
+            name: ``camera/picture.jpg``.
+            jpeg: Its bytes.
+
+        Raises:
+            OSError: The disk is full or the folder may not be written.
+        """
+        camera_id, _, leaf = name.rpartition("/")
+        folder = self._folder / camera_id
+        names = self._names.get(camera_id)
+        if names is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Names begin with the time in milliseconds, so their order is that of time.
+            names = self._names[camera_id] = deque(sorted(one.name for one in folder.glob("*.jpg")))
+        part = folder / f".{leaf}.part"
+        part.write_bytes(jpeg)
+        part.replace(folder / leaf)
+        names.append(leaf)
+        while len(names) > self._kept:
+            (folder / names.popleft()).unlink(missing_ok=True)
+
+
+class _Watch(msgspec.Struct):
+    """One camera as the worker sees it; stays as long as the city has the camera."""
+
+    pipeline: CameraPipeline
+    frames: int = 0
+    last_frame_ns: int = 0
+    period_s: float = 0.0
+    frames_told: int = 0
+    fps: float = 0.0
+    snapshot: str | None = None
+
+
+class VisionWorker:
+    """Runs the pipelines of a city's cameras; one thread.
+
+    Args:
+        city: Its cameras and zones.
+        publish: Takes topic and payload of a detection; says whether it was taken.
+        pictures: Where evidence goes.
+    """
+
+    def __init__(
+        self, city: City, publish: Callable[[str, bytes], bool], pictures: PictureFolder
+    ) -> None:
+        #: Frames and detections that came to nothing, by reason.
+        self.rejected: dict[str, int] = {}
+        self._city = city
+        self._publish = publish
+        self._pictures = pictures
+        self._zones = zones_of(city)
+        self._projector = FlatGroundProjector()
+        self._watches: dict[str, _Watch] = {}
+
+    def handle(self, raw: RawFrame) -> PipelineResult | None:
+        """Look at one frame, store its pictures, publish its detections.
+
+        Returns:
+            What the pipeline made of it, or None where the frame was rejected.
+        """
+        camera = self._city.cameras.get(raw.camera_id)
+        if camera is None:
+            self._reject("unknown_camera")
+            return None
+        try:
+            frame = decode_frame(raw.payload)
+        except DecodeError as error:
+            self._reject(error.reason)
+            return None
+        if frame.camera_id != raw.camera_id:
+            self._reject("wrong_camera")
+            return None
+        watch = self._watches.get(raw.camera_id)
+        if watch is None:
+            pipeline = CameraPipeline(raw.camera_id, self._projector, self._zones, camera.pose)
+            watch = self._watches[raw.camera_id] = _Watch(pipeline)
+        result = watch.pipeline.process(frame)
+        watch.frames += 1
+        if frame.time_ns > watch.last_frame_ns:
+            if watch.last_frame_ns:
+                step_s = (frame.time_ns - watch.last_frame_ns) / NS_PER_S
+                watch.period_s += 0.1 * (min(step_s, _STALE_S) - watch.period_s)
+            watch.last_frame_ns = frame.time_ns
+        for name, jpeg in result.snapshots:
+            try:
+                self._pictures.write(name, jpeg)
+            except OSError as error:
+                self._reject("picture_not_written")
+                _LOG.warning("picture %s not written: %s", name, error)
+            else:
+                watch.snapshot = name
+        topic = detection_topic(self._city.name, raw.camera_id)
+        for one in result.observations:
+            if not self._publish(topic, detection_json(one)):
+                self._reject("detection_not_published")
+        return result
+
+    def status(self, now_ns: int, since_last_s: float, drops: dict[str, int]) -> dict[str, Any]:
+        """What may be said of each camera now.
+
+        Args:
+            now_ns: City time.
+            since_last_s: Wall seconds since the last status, for frames a second.
+            drops: Frames that the rings dropped, by camera.
+        """
+        cameras: dict[str, Any] = {}
+        for camera_id, watch in self._watches.items():
+            if since_last_s > 0.0:
+                watch.fps = (watch.frames - watch.frames_told) / since_last_s
+            watch.frames_told = watch.frames
+            state = watch.pipeline.state
+            cameras[camera_id] = {
+                "state": self._state(watch, now_ns),
+                "quality": "good" if state is CameraState.LIVE else str(state),
+                "last_frame_ns": watch.last_frame_ns,
+                "frames": watch.frames,
+                "drops": drops.get(camera_id, 0),
+                "fps": round(watch.fps, 2),
+                "snapshot": watch.snapshot,
+                "reasons": dict(watch.pipeline.counts),
+            }
+        for camera_id in self._city.cameras:
+            if camera_id not in cameras:
+                cameras[camera_id] = {"state": "stale", "frames": 0, "drops": 0, "fps": 0.0}
+        return {"time": ns_to_rfc3339(now_ns), "cameras": cameras, "rejected": dict(self.rejected)}
+
+    @staticmethod
+    def _state(watch: _Watch, now_ns: int) -> str:
+        age_s = (now_ns - watch.last_frame_ns) / NS_PER_S
+        if age_s > max(_STALE_S, _LATE_PERIODS * watch.period_s):
+            return "stale"
+        if age_s > max(_LATE_S, _LATE_PERIODS * watch.period_s):
+            return "late"
+        return "lying" if watch.pipeline.state in _LYING else "live"
+
+    def _reject(self, reason: str) -> None:
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+
+class DetectionPublisher:
+    """Publishes detections with QoS 1; keeps a bounded number while the broker is away.
+
+    Args:
+        address: The broker and who we are there.
+    """
+
+    def __init__(self, address: BrokerAddress) -> None:
+        self._address = address
+        self._client = build_client(address, f"qingniao-vision-{secrets.token_hex(4)}")
+        self._client.max_queued_messages_set(MAX_QUEUED)
+        self._client.on_connect = self._on_connect
+
+    def start(self) -> None:
+        """Connect in the background; a lost or absent broker is tried again."""
+        self._client.connect_async(self._address.host, self._address.port, _KEEPALIVE_S)
+        self._client.loop_start()
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Hand a detection over; False when too many wait already."""
+        info = self._client.publish(topic, payload, qos=1)
+        return info.rc in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN)
+
+    def tell(self, topic: str, payload: bytes) -> None:
+        """Publish a status, QoS 0: when the broker is away it is lost, the next one follows."""
+        if self._client.is_connected():
+            self._client.publish(topic, payload, qos=0)
+
+    def stop(self) -> None:
+        """Give the broker a moment to take what is on its way, then disconnect."""
+        until_s = time.monotonic() + _FLUSH_S
+        while self._client.is_connected() and time.monotonic() < until_s:
+            if not self._client.want_write() and not self._waiting():
+                break
+            time.sleep(0.01)
+        leave(self._client)
+
+    def _waiting(self) -> bool:
+        return bool(self._client._out_messages)  # paho has no public way to ask
+
+    @staticmethod
+    def _on_connect(
+        _client: Client,
+        _userdata: Any,
+        _flags: ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            _LOG.warning("detections: broker refused us: %s", reason)
+
+
+def status_topic(city: str) -> str:
+    """Topic on which the worker tells the state of cameras once a second.
+
+    Example:
+        >>> status_topic("qingdao")
+        'qn/qingdao/vision-status'
+    """
+    return f"qn/{city}/vision-status"
+
+
+def run_vision_worker(
+    settings: Settings,
+    city: City,
+    *,
+    broker: BrokerAddress,
+    clock: Clock,
+    stop: threading.Event | None = None,
+) -> None:
+    """Run vision until told to stop: the process's main, or a thread's.
+
+    Args:
+        settings: Where evidence pictures go.
+        city: Its cameras and zones.
+        broker: Where frames come from and detections go to; may come and go.
+        clock: City time, for the age of frames only; detections bear their frame's time.
+        stop: Set from elsewhere to end; SIGTERM and SIGINT do the same where this runs in the
+            main thread. It then returns within a second.
+    """
+    stop = stop or threading.Event()
+    # One core per process: more pictures at once come from more processes.
+    cv2.setNumThreads(1)
+    rings = FrameRings()
+    source = FrameSource(broker, rings)
+    publisher = DetectionPublisher(broker)
+    worker = VisionWorker(city, publisher.publish, PictureFolder(settings.snapshot_dir))
+    with _stopping_on_signals(stop, rings):
+        publisher.start()
+        source.start()
+        try:
+            told_s = time.monotonic()
+            while not stop.is_set():
+                raw = rings.take(_NAP_S)
+                if raw is not None:
+                    worker.handle(raw)
+                now_s = time.monotonic()
+                if now_s - told_s >= _STATUS_EVERY_S:
+                    status = worker.status(clock.now_ns(), now_s - told_s, dict(rings.drops))
+                    status["rejected"] |= rings.refused
+                    publisher.tell(status_topic(city.name), msgspec.json.encode(status))
+                    told_s = now_s
+        finally:
+            source.stop()
+            publisher.stop()
+
+
+@contextmanager
+def _stopping_on_signals(stop: threading.Event, rings: FrameRings) -> Iterator[None]:
+    """Set an event on SIGTERM and SIGINT, where handlers may be installed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(_number: int, _frame: object) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+        rings.wake()

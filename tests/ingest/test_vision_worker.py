@@ -1,0 +1,338 @@
+"""The vision process: rings that drop the oldest, pictures, detections, a broker that goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+
+from core.clock import ManualClock
+from core.frames import Frame, encode_frame
+from core.ports import RawMessage
+from core.settings import Settings
+from core.topics import detection_topic, frame_topic
+from geo.city import City, generate_city
+from ingest.broker import BrokerAddress, MosquittoBroker, find_mosquitto
+from ingest.decoders import decode
+from ingest.frame_source import FrameRings, RawFrame
+from ingest.vision_worker import (
+    PictureFolder,
+    VisionWorker,
+    run_vision_worker,
+    status_topic,
+    zones_of,
+)
+from simulators.actors import Actor, Waypoint
+from simulators.cameras import CameraSimulator
+
+S = 1_000_000_000
+EPOCH_NS = 1_767_225_600 * S
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def the_city() -> City:
+    return generate_city(7)
+
+
+@cache
+def parked_car_frames() -> tuple[Frame, ...]:
+    """A car that stands in the no-parking stretch of camera 1 from second 12 to 60."""
+    zone = next(zone for zone in zones_of(the_city()) if zone.zone_id == "no-parking-1")
+    lon = sum(point[0] for point in zone.ring) / len(zone.ring)
+    lat = sum(point[1] for point in zone.ring) / len(zone.ring)
+    heading = 78.0
+    car = Actor(
+        kind="car",
+        length_m=4.6,
+        width_m=1.8,
+        height_m=1.5,
+        colour_bgr=(50, 50, 190),
+        waypoints=(
+            Waypoint(EPOCH_NS + 12 * S, lon, lat, heading),
+            Waypoint(EPOCH_NS + 60 * S, lon, lat, heading),
+        ),
+    )
+    camera = CameraSimulator("camera-1", the_city(), [car], 7)
+    return tuple(camera.frame(EPOCH_NS + second * S) for second in range(75))
+
+
+def test_a_full_ring_drops_the_oldest_and_counts_it_per_camera():
+    rings = FrameRings(ring_frames=4, max_cameras=2)
+    for number in range(10):
+        rings.offer("camera-1", b"%d" % number, wall_ns=number)
+    rings.offer("camera-2", b"a", wall_ns=0)
+    rings.offer("camera-3", b"b", wall_ns=0)
+    rings.offer("camera-1", bytes(5 * 1024 * 1024), wall_ns=0)
+    taken = [rings.take(0.0) for _ in range(6)]
+    assert [one and one.payload for one in taken] == [b"6", b"a", b"7", b"8", b"9", None]
+    assert rings.drops == {"camera-1": 6}
+    assert rings.refused == {"too_many_cameras": 1, "frame_too_large": 1}
+
+
+def test_cameras_take_turns():
+    rings = FrameRings()
+    for camera_id in ("a", "b", "c"):
+        for _ in range(3):
+            rings.offer(camera_id, b"", wall_ns=0)
+    order = [one.camera_id for _ in range(9) if (one := rings.take(0.0)) is not None]
+    assert "".join(order) == "abcabcabc"
+
+
+def test_a_waiting_take_gets_what_comes():
+    rings = FrameRings()
+    threading.Timer(0.05, rings.offer, ("a", b"1"), {"wall_ns": 0}).start()
+    started = time.monotonic()
+    assert rings.take(5.0) == RawFrame("a", b"1", 0)
+    assert time.monotonic() - started < 2.0
+    assert rings.take(0.01) is None
+
+
+def test_pictures_are_whole_and_the_oldest_go(tmp_path: Path):
+    folder = PictureFolder(tmp_path, kept=3)
+    for number in range(5):
+        folder.write(f"camera-1/{1000 + number}-1-new.jpg", b"picture %d" % number)
+    PictureFolder(tmp_path, kept=3).write("camera-1/1009-1-new.jpg", b"after a restart")
+    left = sorted(path.name for path in (tmp_path / "camera-1").iterdir())
+    assert left == ["1003-1-new.jpg", "1004-1-new.jpg", "1009-1-new.jpg"]
+    assert (tmp_path / "camera-1" / "1004-1-new.jpg").read_bytes() == b"picture 4"
+
+
+def a_worker(tmp_path: Path, published: list[tuple[str, bytes]]) -> VisionWorker:
+    def publish(topic: str, payload: bytes) -> bool:
+        published.append((topic, payload))
+        return True
+
+    return VisionWorker(the_city(), publish, PictureFolder(tmp_path))
+
+
+def test_a_detection_is_plain_json_and_its_pictures_are_there_first(tmp_path: Path):
+    published: list[tuple[str, bytes]] = []
+
+    def publish(topic: str, payload: bytes) -> bool:
+        for name in json.loads(payload).get("snapshots", ()):
+            assert (tmp_path / name).is_file()
+        published.append((topic, payload))
+        return True
+
+    worker = VisionWorker(the_city(), publish, PictureFolder(tmp_path))
+    for frame in parked_car_frames():
+        worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+    topic = detection_topic(the_city().name, "camera-1")
+    assert {one for one, _ in published} == {topic}
+    seen = [
+        observation
+        for _, payload in published
+        for observation in decode(
+            RawMessage(topic=topic, payload=payload, received_ns=EPOCH_NS + 80 * S)
+        )
+    ]
+    phases = [one.labels["phase"] for one in seen if "phase" in one.labels]
+    assert phases == ["new", "update", "update", "end"]
+    new = next(one for one in seen if one.labels.get("phase") == "new")
+    frame_ns = {frame.time_ns for frame in parked_car_frames()}
+    assert new.observed_ns in frame_ns
+    assert new.kind == "detection.static_object"
+    assert new.labels["zone"] == "no-parking-1"
+    assert new.error_major_m is not None
+    assert new.snapshots
+    count = next(one for one in seen if one.kind == "detection.moving_count")
+    assert (count.thing_id, count.measures["moving_count"]) == ("camera-1", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("camera_id", "payload", "reason"),
+    [
+        ("camera-9", b"", "unknown_camera"),
+        ("camera-1", b"\xff\x00 no cbor", "bad_cbor"),
+        ("camera-1", b"\x01", "bad_frame"),
+        ("camera-2", encode_frame(Frame(camera_id="camera-1", time_ns=1, width_px=1, height_px=1,
+                                        jpeg=b"")), "wrong_camera"),
+    ],
+    ids=["unknown", "no cbor", "no map", "other camera"],
+)  # fmt: skip
+def test_what_is_no_frame_is_counted(tmp_path: Path, camera_id: str, payload: bytes, reason: str):
+    worker = a_worker(tmp_path, [])
+    assert worker.handle(RawFrame(camera_id, payload, 0)) is None
+    assert worker.rejected == {reason: 1}
+
+
+def test_a_full_disk_costs_the_picture_and_not_the_detection(tmp_path: Path):
+    (tmp_path / "camera-1").write_text("a file where the folder should be")
+    published: list[tuple[str, bytes]] = []
+    worker = a_worker(tmp_path, published)
+    for frame in parked_car_frames()[:40]:
+        worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+    assert worker.rejected["picture_not_written"] >= 1
+    assert any(b'"phase":"new"' in payload for _, payload in published)
+
+
+def test_the_status_tells_live_late_stale_and_lying(tmp_path: Path):
+    worker = a_worker(tmp_path, [])
+    frames = parked_car_frames()[:20]
+    for frame in frames:
+        worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+    last_ns = frames[-1].time_ns
+
+    def one(after_s: float) -> dict[str, Any]:
+        status = worker.status(last_ns + round(after_s * S), 2.0, {"camera-1": 3})
+        found: dict[str, Any] = status["cameras"]["camera-1"]
+        return found
+
+    first = one(1)
+    assert (first["state"], first["quality"]) == ("live", "good")
+    assert (first["frames"], first["drops"], first["fps"]) == (20, 3, 10.0)
+    assert first["last_frame_ns"] == last_ns
+    assert one(30)["state"] == "late"
+    assert one(90)["state"] == "stale"
+    for second in range(20, 40):
+        again = msgspec.structs.replace(frames[-1], time_ns=EPOCH_NS + second * S)
+        worker.handle(RawFrame("camera-1", encode_frame(again), 0))
+    last_ns = EPOCH_NS + 39 * S
+    assert (one(1)["state"], one(1)["quality"]) == ("lying", "frozen")
+    others = worker.status(last_ns, 1.0, {})["cameras"]
+    assert others["camera-2"]["state"] == "stale"
+
+
+# -- with a broker ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[MosquittoBroker]:
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed")
+    made = MosquittoBroker(tmp_path / "broker")
+    made.start()
+    yield made
+    made.stop()
+
+
+def eventually(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+    until = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < until, "did not happen in time"
+        time.sleep(0.02)
+
+
+class Onlooker:
+    """Publishes frames and hears what vision says."""
+
+    def __init__(self, address: BrokerAddress) -> None:
+        self.heard: list[tuple[str, bytes]] = []
+        self.client = Client(CallbackAPIVersion.VERSION2, client_id=f"onlooker-{os.getpid()}")
+        self.client.username_pw_set(address.username, address.password)
+        self.client.reconnect_delay_set(1, 1)
+        self.client.on_message = self._on_message
+        self.client.on_connect = lambda client, *_: client.subscribe(
+            [("qn/+/detection/+", 1), (status_topic(the_city().name), 0)]
+        )
+        self.client.connect(address.host, address.port)
+        self.client.loop_start()
+
+    def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
+        self.heard.append((message.topic, bytes(message.payload)))
+
+    def send(self, frames: tuple[Frame, ...]) -> None:
+        for frame in frames:
+            topic = frame_topic(the_city().name, frame.camera_id)
+            self.client.publish(topic, encode_frame(frame), qos=0)
+            time.sleep(0.012)
+
+    def statuses(self) -> list[dict[str, Any]]:
+        topic = status_topic(the_city().name)
+        return [json.loads(payload) for where, payload in list(self.heard) if where == topic]
+
+    def phases(self) -> list[str]:
+        bodies = [
+            json.loads(payload) for where, payload in list(self.heard) if "detection" in where
+        ]
+        return [body["labels"]["phase"] for body in bodies if "phase" in body.get("labels", {})]
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.mark.broker
+def test_it_works_on_a_broker_that_goes_and_comes_back(tmp_path: Path, broker: MosquittoBroker):
+    address = broker.start()
+    stop = threading.Event()
+    worker = threading.Thread(
+        target=run_vision_worker,
+        args=(Settings(data_dir=tmp_path), the_city()),
+        kwargs={"broker": address, "clock": ManualClock(EPOCH_NS + 80 * S), "stop": stop},
+    )
+    worker.start()
+    onlooker = Onlooker(address)
+    try:
+        eventually(lambda: bool(onlooker.statuses()))
+        frames = parked_car_frames()
+        onlooker.send(frames[:40])
+        eventually(lambda: onlooker.phases() == ["new"])
+        broker.stop()
+        time.sleep(0.3)
+        broker.start()
+        told = len(onlooker.statuses())
+        eventually(lambda: len(onlooker.statuses()) > told, 15.0)
+        onlooker.send(frames[40:])
+        eventually(lambda: onlooker.phases()[-1:] == ["end"])
+        assert onlooker.phases().count("new") == 1
+        eventually(lambda: onlooker.statuses()[-1]["cameras"]["camera-1"]["frames"] >= 70)
+        assert onlooker.statuses()[-1]["cameras"]["camera-1"]["state"] == "live"
+        assert list((tmp_path / "snapshots" / "camera-1").glob("*-new.jpg"))
+    finally:
+        onlooker.close()
+        stop.set()
+        worker.join(5)
+    assert not worker.is_alive()
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+from core.clock import SystemClock
+from core.settings import Settings
+from geo.city import generate_city
+from ingest.broker import BrokerAddress
+from ingest.vision_worker import run_vision_worker
+city = generate_city(7)
+print("ready", flush=True)
+run_vision_worker(Settings(data_dir=Path(sys.argv[1])), city, clock=SystemClock(),
+                  broker=BrokerAddress("127.0.0.1", 1, "nobody", "nothing"))
+print("stopped", flush=True)
+"""
+
+
+def test_sigterm_ends_it_within_a_second_even_without_a_broker(tmp_path: Path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "stopped\n"
+        assert time.monotonic() - started < 1.0
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()

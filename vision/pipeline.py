@@ -1,0 +1,521 @@
+"""One camera's way from frames to observations. Pure: time is the frames' own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from core.city import CameraPose
+from core.errors import QingniaoError
+from core.frames import Frame
+from core.observations import Observation
+from core.ports import GroundProjector
+from core.units import NS_PER_MS, NS_PER_S
+from vision.background import DualBackground, Foreground
+from vision.blur import blur, draw_object, draw_zones, encode_jpeg, private_mask
+from vision.detections import Image
+from vision.motion import moving_blobs
+from vision.quality import CameraState, FreezeWatch, decode_reduced, is_black, read_jpeg_header
+from vision.sizing import Shape, Sizing, size_up, top_of_front_car
+from vision.static_objects import Region, StaticObject, StaticObjects, halves
+from vision.zones import Local, Zone, ZoneMap
+
+STATIC_OBJECT = "detection.static_object"
+MOVING_COUNT = "detection.moving_count"
+
+#: The models work on pictures about this wide: half of 640, a quarter of 1,280.
+_MODEL_WIDTH_PX = 480
+
+#: What looks longer than this and has gaps in its outline is two cars, one behind the other.
+_LONG_VEHICLE_M = 5.0
+_ONE_VEHICLE_RATIO = 0.93
+_CARS_APART_M = 5.5
+
+_NO_MASK = np.zeros((0, 0), np.uint8)
+
+#: Kinds of zone that win where zones meet.
+_PREFERRED = {
+    Shape.VEHICLE: ("fire_lane", "no_parking"),
+    Shape.SMALL: ("pavement", "square"),
+}
+
+
+class VisionParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """What a city may tune. All times are event time."""
+
+    new_after_s: float = 20.0  #: shorter: cars at a red light become objects
+    update_every_s: float = 10.0
+    gone_after_s: float = 10.0  #: shorter: a passing lorry ends what it hides
+    count_every_s: float = 10.0
+    zone_tolerance_m: float = 0.5  #: about the error of a foot point 20 m away
+    hover_m: float = 1.0  #: a flying camera that moved this far looks at another view
+    hover_deg: float = 1.0
+
+
+class PipelineResult(NamedTuple):
+    """What one frame gave.
+
+    ``snapshots`` are (relative name, JPEG) of the pictures that the observations name.
+    ``state`` is what may be said of the camera after this frame; ``dropped`` is the reason
+    for which the frame was not looked at, empty when it was.
+    """
+
+    observations: list[Observation]
+    snapshots: list[tuple[str, bytes]]
+    state: CameraState
+    dropped: str = ""
+
+
+class _Known(msgspec.Struct):
+    """What the pipeline knows of a static object beyond its pixels; leaves with it."""
+
+    sizing: Sizing | None
+    zone: Zone | None
+    announced: bool = False
+    last_told_ns: int = 0
+    pictured_slot: int = -1
+    snapshot: str = ""
+
+
+class CameraPipeline:
+    """Watches one camera.
+
+    State is bounded: two models of the view, at most ``static_objects.MAX_OBJECTS`` objects,
+    a counter per reason. It is evicted when an object goes and when the view changes.
+
+    Args:
+        camera_id: Whose frames these are.
+        projector: Pixel to ground.
+        zones: The city's zones; only things in one of them are told of.
+        pose: Of a fixed camera; None for one that flies, whose frames carry it.
+        parameters: What a city may tune.
+    """
+
+    def __init__(
+        self,
+        camera_id: str,
+        projector: GroundProjector,
+        zones: Sequence[Zone],
+        pose: CameraPose | None,
+        parameters: VisionParameters | None = None,
+    ) -> None:
+        self.camera_id = camera_id
+        self.state = CameraState.LEARNING
+        #: Frames not looked at, and other things worth counting, by reason.
+        self.counts: dict[str, int] = {}
+        self._projector = projector
+        self._zones = ZoneMap(zones)
+        self._fixed_pose = pose
+        self._parameters = parameters or VisionParameters()
+        self._freeze = FreezeWatch()
+        self._last_ns: int | None = None
+        self._view: _View | None = None
+
+    def process(self, frame: Frame) -> PipelineResult:
+        """Look at one frame; never raises on account of it."""
+        try:
+            return self._process(frame)
+        except (cv2.error, QingniaoError, ArithmeticError, ValueError, IndexError):
+            return self._drop("failed", CameraState.BROKEN)
+
+    def _process(self, frame: Frame) -> PipelineResult:
+        if self._last_ns is not None and frame.time_ns <= self._last_ns:
+            return self._drop("old_frame", self.state)
+        self._last_ns = frame.time_ns
+        header = read_jpeg_header(frame.jpeg)
+        if isinstance(header, str):
+            return self._drop(header, CameraState.BROKEN)
+        if self._freeze.frozen(frame.jpeg, frame.time_ns):
+            return self._drop("frozen", CameraState.FROZEN)
+        size = (header.width_px, header.height_px)
+        pose = _fit(self._fixed_pose or frame.pose, *size)
+        if pose is None:
+            return self._drop("uncalibrated", CameraState.UNCALIBRATED)
+        view = self._view
+        resized = view is not None and view.size_px != size
+        if view is None or resized or self._moved(view.pose, pose):
+            self._lose_view()
+            self._view = view = _View(self.camera_id, self._zones, size, pose, self._parameters)
+            if resized:
+                self._count("size_changed")
+            self.state = CameraState.RESIZED if resized else CameraState.LEARNING
+            if self._fixed_pose is None:
+                # Look only once it has stayed: most frames in flight are on the way.
+                self.state = CameraState.MOVING
+                return PipelineResult([], [], self.state, "")
+        image = decode_reduced(frame.jpeg, view.factor)
+        if image is None:
+            return self._drop("undecodable", CameraState.BROKEN)
+        if is_black(image):
+            return self._drop("black", CameraState.BLACK)
+        observations, snapshots = view.look(image, frame, pose, self._projector)
+        if not view.learning:
+            self.state = CameraState.LIVE
+        elif self.state is not CameraState.RESIZED:
+            self.state = CameraState.LEARNING
+        for reason, count in view.refused().items():
+            self.counts[f"refused_{reason}"] = self.counts.get(f"refused_{reason}", 0) + count
+        return PipelineResult(observations, snapshots, self.state)
+
+    def _moved(self, before: CameraPose, now: CameraPose) -> bool:
+        if self._fixed_pose is not None:
+            return False
+        nadir = Local(before.lon_deg, before.lat_deg)
+        aside = nadir.to_metres(np.array([now.lon_deg]), np.array([now.lat_deg]))[0]
+        step = math.hypot(*aside, now.height_agl_m - before.height_agl_m)
+        turns = (
+            (now.yaw_deg - before.yaw_deg + 180.0) % 360.0 - 180.0,
+            now.pitch_deg - before.pitch_deg,
+            now.roll_deg - before.roll_deg,
+        )
+        limits = self._parameters
+        return step >= limits.hover_m or max(map(abs, turns)) >= limits.hover_deg
+
+    def _lose_view(self) -> None:
+        if self._view is not None and self._view.open_count:
+            # Not an end: what is no longer watched may well be there still.
+            self.counts["lost_sight"] = self.counts.get("lost_sight", 0) + self._view.open_count
+        self._view = None
+
+    def _drop(self, reason: str, state: CameraState) -> PipelineResult:
+        self._count(reason)
+        self.state = state
+        return PipelineResult([], [], state, reason)
+
+    def _count(self, reason: str) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+
+
+class _View:
+    """The models and objects of one camera while it looks at one view."""
+
+    def __init__(
+        self,
+        camera_id: str,
+        zones: ZoneMap,
+        size_px: tuple[int, int],
+        pose: CameraPose,
+        parameters: VisionParameters,
+    ) -> None:
+        self.size_px = size_px
+        self.pose = pose
+        factor = 2
+        while factor < 8 and size_px[0] / factor > _MODEL_WIDTH_PX:
+            factor *= 2
+        self.factor = factor if size_px[0] > _MODEL_WIDTH_PX // 2 else 1
+        self._camera_id = camera_id
+        self._zones = zones
+        self._parameters = parameters
+        self._outlines: list[tuple[Zone, NDArray[np.int32]]] | None = None
+        self._background = DualBackground()
+        self._statics: StaticObjects | None = None
+        self._known: dict[int, _Known] = {}
+        self._first_ns: int | None = None
+        self._count_sum = 0
+        self._count_frames = 0
+        self._count_since_ns = 0
+
+    @property
+    def learning(self) -> bool:
+        return self._background.learning
+
+    @property
+    def open_count(self) -> int:
+        """Objects told of and not ended."""
+        return sum(known.announced for known in self._known.values())
+
+    def refused(self) -> dict[str, int]:
+        """Regions that became no object since the last call, by reason."""
+        if self._statics is None or not self._statics.refused:
+            return {}
+        refused, self._statics.refused = self._statics.refused, {}
+        return refused
+
+    def look(
+        self, image: Image, frame: Frame, pose: CameraPose, projector: GroundProjector
+    ) -> tuple[list[Observation], list[tuple[str, bytes]]]:
+        if self._first_ns is None:
+            self._first_ns = self._count_since_ns = frame.time_ns
+        if pose != self.pose:
+            image = self._steady(image, pose, projector)
+        if self._statics is None or self._statics.held.shape != image.shape[:2]:
+            self._statics = StaticObjects(
+                (image.shape[0], image.shape[1]),
+                new_after_s=self._parameters.new_after_s,
+                gone_after_s=self._parameters.gone_after_s,
+            )
+        statics = self._statics
+        at_s = (frame.time_ns - self._first_ns) / NS_PER_S
+        foreground = self._background.update(image, at_s, statics.held)
+        if foreground is None:
+            self._count_since_ns = frame.time_ns
+            return [], []
+        changes = statics.update(self._background, foreground, frame.time_ns)
+        for one in (*changes.appeared, *changes.grown):
+            self._size(one, projector)
+
+        told: list[tuple[str, int, StaticObject, _Known]] = []
+        due_ns = self._parameters.update_every_s * NS_PER_S
+        for one in statics.objects.values():
+            known = self._known[one.number]
+            if known.zone is None:
+                continue
+            if not known.announced:
+                told.append(("new", frame.time_ns - one.stopped_ns, one, known))
+            # A hidden object is told of when it shows again: nobody saw it meanwhile.
+            elif frame.time_ns - known.last_told_ns >= due_ns and one.seen_ns == frame.time_ns:
+                told.append(("update", frame.time_ns - one.stopped_ns, one, known))
+        for one in changes.gone:
+            known = self._known.pop(one.number)
+            if known.announced:
+                told.append(("end", 0, one, known))
+        pictures = _Pictures(self, frame, pose, foreground, projector) if told else None
+        observations = [
+            self._tell(frame, phase, dwell_ns, one, known, pictures)
+            for phase, dwell_ns, one, known in told
+        ]
+        observations += self._moving(foreground, frame)
+        return observations, pictures.made if pictures is not None else []
+
+    def evidence_numbers(self) -> set[int]:
+        """The objects that may stay visible in a picture: vehicles and heaps, not people."""
+        return {
+            number
+            for number, known in self._known.items()
+            if known.sizing is not None and known.sizing.shape in _PREFERRED
+        }
+
+    def outlines(self, projector: GroundProjector) -> list[NDArray[np.int32]]:
+        if self._outlines is None:
+            self._outlines = self._zones.outlines_px(projector, self.pose)
+        return [line for _, line in self._outlines]
+
+    def visible(self) -> NDArray[np.uint8]:
+        return _NO_MASK if self._statics is None else self._statics.visible(self.evidence_numbers())
+
+    def _size(self, one: StaticObject, projector: GroundProjector) -> None:
+        known = self._known.setdefault(one.number, _Known(None, None))
+        if known.announced:
+            return
+        known.sizing = size_up(self._outline_px(one), projector, self.pose)
+        known.zone = None
+        if known.sizing is not None and known.sizing.shape is Shape.VEHICLE:
+            parts = self._two_cars(one, known.sizing, projector)
+            assert self._statics is not None
+            other = None if parts is None else self._statics.split(one, *parts)
+            if other is not None:
+                self._size(other, projector)
+                known.sizing = size_up(self._outline_px(one), projector, self.pose)
+        if known.sizing is not None and known.sizing.shape is Shape.SMALL and self._is_cut(one):
+            known.sizing = known.sizing._replace(shape=Shape.OTHER)
+        if known.sizing is not None and known.sizing.shape in _PREFERRED:
+            known.zone = self._zones.find(
+                known.sizing.lon_deg,
+                known.sizing.lat_deg,
+                prefer=_PREFERRED[known.sizing.shape],
+                tolerance_m=self._parameters.zone_tolerance_m,
+            )
+
+    def _is_cut(self, one: StaticObject) -> bool:
+        """Whether the picture's border cuts an object: it may be larger than it looks."""
+        assert self._statics is not None
+        height, width = self._statics.held.shape
+        left, top, right, bottom = one.box
+        return left <= 1 or top <= 1 or right >= width - 1 or bottom >= height - 1
+
+    def _two_cars(
+        self, one: StaticObject, sizing: Sizing, projector: GroundProjector
+    ) -> tuple[Region, Region] | None:
+        """The parts of what is two cars, one behind the other; None where it is one vehicle."""
+        if sizing.length_m < _LONG_VEHICLE_M or one.solidity_ratio >= _ONE_VEHICLE_RATIO:
+            return None
+        row = top_of_front_car(self._outline_px(one), projector, self.pose)
+        parts = None if row is None else halves(one, round(row / self.factor))
+        if parts is None:
+            return None
+        front, back = (size_up(self._outline_px(part), projector, self.pose) for part in parts)
+        if front is None or back is None:
+            return None
+        if front.shape is not Shape.VEHICLE or back.shape is not Shape.VEHICLE:
+            return None
+        nadir = Local(front.lon_deg, front.lat_deg)
+        apart = nadir.to_metres(np.array([back.lon_deg]), np.array([back.lat_deg]))[0]
+        return parts if math.hypot(*apart) >= _CARS_APART_M else None
+
+    def _outline_px(self, one: StaticObject | Region) -> NDArray[np.float64]:
+        """The convex outline of an object in pixels of the pose, shape (n, 2)."""
+        points = cv2.findNonZero(one.inside.astype(np.uint8)).reshape(-1, 2)
+        # The outline of the pixels' areas, not of their centres.
+        corners = (points[:, None, :] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2)
+        hull = cv2.convexHull(corners.astype(np.int32)).reshape(-1, 2).astype(np.float64)
+        outline: NDArray[np.float64] = (hull + np.array(one.box[:2])) * self.factor
+        return outline
+
+    def _tell(
+        self,
+        frame: Frame,
+        phase: str,
+        dwell_ns: int,
+        one: StaticObject,
+        known: _Known,
+        pictures: _Pictures | None,
+    ) -> Observation:
+        assert known.sizing is not None
+        assert known.zone is not None
+        known.announced = True
+        known.last_told_ns = frame.time_ns
+        slot = _picture_slot(dwell_ns / NS_PER_S)
+        if pictures is not None and (phase == "end" or slot != known.pictured_slot):
+            known.pictured_slot = slot
+            known.snapshot = pictures.take(one, phase)
+        sizing = known.sizing
+        return Observation(
+            source="vision",
+            thing_id=f"{self._camera_id}/{one.number}",
+            kind=STATIC_OBJECT,
+            observed_ns=frame.time_ns,
+            received_ns=frame.time_ns,
+            lon_deg=sizing.lon_deg,
+            lat_deg=sizing.lat_deg,
+            error_major_m=sizing.error_major_m,
+            error_minor_m=sizing.error_minor_m,
+            error_azimuth_deg=sizing.error_azimuth_deg,
+            measures={
+                "dwell_s": round(dwell_ns / NS_PER_S, 3),
+                "length_m": round(sizing.length_m, 2),
+                "width_m": round(sizing.width_m, 2),
+                "confidence_ratio": round(min(0.99, 0.5 + 0.5 * one.solidity_ratio), 3),
+            },
+            labels={
+                "phase": phase,
+                "zone_kind": known.zone.kind,
+                "zone": known.zone.zone_id,
+                "camera_id": self._camera_id,
+                "object": str(sizing.shape),
+            },
+            snapshots=(known.snapshot,) if known.snapshot else (),
+        )
+
+    def _moving(self, foreground: Foreground, frame: Frame) -> list[Observation]:
+        assert self._statics is not None
+        self._count_sum += len(moving_blobs(foreground, self._statics.held))
+        self._count_frames += 1
+        if frame.time_ns - self._count_since_ns < self._parameters.count_every_s * NS_PER_S:
+            return []
+        mean = self._count_sum / self._count_frames
+        self._count_sum = self._count_frames = 0
+        self._count_since_ns = frame.time_ns
+        return [
+            Observation(
+                source="vision",
+                thing_id=self._camera_id,
+                kind=MOVING_COUNT,
+                observed_ns=frame.time_ns,
+                received_ns=frame.time_ns,
+                measures={"moving_count": float(math.floor(mean + 0.5))},
+                labels={"camera_id": self._camera_id},
+            )
+        ]
+
+    def _steady(self, image: Image, pose: CameraPose, projector: GroundProjector) -> Image:
+        """Shift a hovering camera's picture to where the first of the view was taken."""
+        width, height = self.size_px
+        inset = np.array([[0.2, 0.45], [0.8, 0.45], [0.8, 0.9], [0.2, 0.9]])
+        corners = inset * (width, height)
+        ground = projector.to_ground(corners, self.pose)
+        if not ground.seen.all():
+            return image
+        now, before = projector.to_pixels(ground.lon_deg, ground.lat_deg, pose)
+        if not before.all() or np.abs(now - corners).max() < 0.5 * self.factor:
+            return image
+        matrix = cv2.getPerspectiveTransform(
+            (corners / self.factor).astype(np.float32), (now / self.factor).astype(np.float32)
+        )
+        size = (image.shape[1], image.shape[0])
+        return cv2.warpPerspective(
+            image,
+            matrix,
+            size,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        ).astype(np.uint8, copy=False)
+
+
+class _Pictures:
+    """The evidence pictures of one frame; decodes and blurs it once, and only if asked."""
+
+    def __init__(
+        self,
+        view: _View,
+        frame: Frame,
+        pose: CameraPose,
+        foreground: Foreground,
+        projector: GroundProjector,
+    ) -> None:
+        self.made: list[tuple[str, bytes]] = []
+        self._view = view
+        self._frame = frame
+        self._foreground = foreground
+        self._projector = projector
+        self._blurred: Image | None = None
+        self._hovering = pose != view.pose
+
+    def take(self, one: StaticObject, phase: str) -> str:
+        """Make the picture of one object; returns its name, empty where it cannot be made."""
+        frame, view = self._frame, self._view
+        if self._blurred is None:
+            image = decode_reduced(frame.jpeg, 1)
+            if image is None:
+                return ""
+            mask = private_mask(self._foreground.faint, self._foreground.fast, view.visible())
+            if self._hovering:
+                # The masks are those of the first pose of the view, up to a metre away.
+                mask = cv2.dilate(mask, np.ones((9, 9), np.uint8)).astype(np.uint8, copy=False)
+            outlines = view.outlines(self._projector)
+            self._blurred = draw_zones(blur(image, mask), outlines, mask)
+        left, top, right, bottom = (edge * view.factor for edge in one.box)
+        drawn = draw_object(
+            self._blurred.copy(),
+            (left - 2, top - 2, right + 2, bottom + 2),
+            camera_id=frame.camera_id,
+            time_ns=frame.time_ns,
+        )
+        name = f"{frame.camera_id}/{frame.time_ns // NS_PER_MS}-{one.number}-{phase}.jpg"
+        self.made.append((name, encode_jpeg(drawn)))
+        return name
+
+
+def _picture_slot(dwell_s: float) -> int:
+    """Objects are pictured every half minute for five minutes, then every five.
+
+    Example:
+        >>> [_picture_slot(dwell_s) for dwell_s in (20.0, 31.0, 120.0, 301.0, 599.0, 601.0)]
+        [0, 1, 4, 10, 10, 11]
+    """
+    if dwell_s < 300.0:
+        return int(dwell_s // 30.0)
+    return 9 + int(dwell_s // 300.0)
+
+
+def _fit(pose: CameraPose | None, width_px: int, height_px: int) -> CameraPose | None:
+    """The pose for a picture of this size, or None where the shape is another.
+
+    Example:
+        >>> pose = CameraPose(lon_deg=0.0, lat_deg=0.0, height_agl_m=7.0, yaw_deg=0.0,
+        ...                   pitch_deg=-25.0, hfov_deg=70.0, width_px=640, height_px=360)
+        >>> _fit(pose, 1280, 720).width_px, _fit(pose, 640, 480)
+        (1280, None)
+    """
+    if pose is None or pose.width_px <= 0 or pose.height_px <= 0:
+        return None
+    if (pose.width_px, pose.height_px) == (width_px, height_px):
+        return pose
+    if abs(pose.width_px * height_px - pose.height_px * width_px) > 0.01 * width_px * height_px:
+        return None
+    return msgspec.structs.replace(pose, width_px=width_px, height_px=height_px)
