@@ -56,6 +56,11 @@ test: $(VENV)/.dev web ## Every test; installs the servers and the browser they 
 	@sh tests/install_servers.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: test-kafka
+test-kafka: $(VENV)/.dev ## The stream app on a Kafka broker, and every service of docker-compose.yml as a bare process
+	@sh tests/install_servers.sh
+	$(BIN)/python -m pytest tests/kafka tests/deploy $(PYTEST_ARGS)
+
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve the lock files anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade -o requirements.lock

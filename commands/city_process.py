@@ -211,14 +211,16 @@ class CityProcess:
 
     async def _probe_broker(self, address: BrokerAddress) -> None:
         """Tell whether somebody else's broker would lose what we cannot take at once."""
-        lost = await probe(address)
-        self.live.update_part(
-            "broker settings",
-            lost == 0,
-            f"loses {lost} messages for a client that is away: docs/decisions/0002"
-            if lost
-            else "keeps what a client that is away cannot take",
-        )
+        try:
+            lost = await probe(address)
+        except ServiceError as error:
+            # It went away meanwhile; the source reconnects, and the next start probes again.
+            self.live.update_part("broker settings", True, f"not known: {error}")
+            return
+        told = "keeps what a client that is away cannot take"
+        if lost:
+            told = f"loses {lost} messages for a client that is away: docs/decisions/0002"
+        self.live.update_part("broker settings", not lost, told)
 
     async def _start_api(self) -> None:
         self.api = ApiParts(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from commands.city_process import CityProcess
@@ -18,6 +21,7 @@ from commands.parts import (
     run_until_failure,
 )
 from commands.sharing import broker_address, parse_clock
+from core import topics
 from core.clock import SystemClock
 from core.errors import ServiceError, SettingsError
 from core.heartbeat import beat
@@ -32,6 +36,9 @@ from scenarios.loader import load_packs
 from streams.app import build_app
 
 console = Console()
+
+#: A stream app that has not stopped by then is left; the process ends.
+_STOP_S = 3.0
 
 
 async def run_service(service: str, settings: Settings, clock: str | None) -> None:
@@ -48,26 +55,33 @@ async def run_service(service: str, settings: Settings, clock: str | None) -> No
             f"run {service}: a service of its own shares its log with others, which needs "
             f"broker=kafka://host:port, got {settings.broker!r}; `qingniao run` runs all in one"
         )
-    heartbeat = asyncio.create_task(beat(settings.data_dir, service, SystemClock()))
+    ready = asyncio.Event()
+
+    async def beat_when_ready() -> None:
+        await ready.wait()
+        await beat(settings.data_dir, service, SystemClock())
+
+    heartbeat = asyncio.create_task(beat_when_ready())
     try:
-        await SERVICES[service](settings, clock)
+        await SERVICES[service](settings, clock, ready)
     finally:
         heartbeat.cancel()
 
 
-async def _run_all(settings: Settings, _clock: str | None) -> None:
+async def _run_all(settings: Settings, _clock: str | None, ready: asyncio.Event) -> None:
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     async with CityProcess(settings, clock=SystemClock(), city=city) as process:
         assert process.api is not None
         console.print(f"{process.api.url}  token for writing: {process.api.token}")
+        ready.set()
         raise ServiceError(await process.failure)
 
 
-async def _run_ingest(settings: Settings, _clock: str | None) -> None:
+async def _run_ingest(settings: Settings, _clock: str | None, ready: asyncio.Event) -> None:
     clock = SystemClock()
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
-    log = KafkaLog(settings.broker.removeprefix("kafka://"))
-    await log.start()
+    wanted = {topics.OBSERVATIONS: settings.partitions, topics.REJECTIONS: 1}
+    log = KafkaLog(settings.broker.removeprefix("kafka://"), topics=wanted)
     source = MqttSource(
         broker_address(settings),
         clock,
@@ -75,7 +89,10 @@ async def _run_ingest(settings: Settings, _clock: str | None) -> None:
         inflight=settings.mqtt.inflight,
     )
     try:
+        # The log first: a message must have somewhere to go before it is taken.
+        await log.start()
         await source.start()
+        ready.set()
         bridge = Bridge(
             source,
             log,
@@ -90,7 +107,7 @@ async def _run_ingest(settings: Settings, _clock: str | None) -> None:
         await log.close()
 
 
-async def _run_streams(settings: Settings, _clock: str | None) -> None:
+async def _run_streams(settings: Settings, _clock: str | None, ready: asyncio.Event) -> None:
     clock = SystemClock()
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     parts = await asyncio.to_thread(StreamParts, settings, city, clock)
@@ -101,7 +118,8 @@ async def _run_streams(settings: Settings, _clock: str | None) -> None:
         services=parts.services,
     )
     try:
-        await app.start()
+        await _start(app, settings.broker)
+        ready.set()
         await run_until_failure(
             {
                 "decisions": parts.decisions.run(),
@@ -110,22 +128,38 @@ async def _run_streams(settings: Settings, _clock: str | None) -> None:
             }
         )
     finally:
-        await app.stop()
+        # Kafka may be gone; what was not committed is done again at the next start.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(app.stop(), _STOP_S)
         await asyncio.to_thread(parts.store.close)
 
 
-async def _run_vision(settings: Settings, clock: str | None) -> None:
+async def _start(app: Any, broker: str) -> None:
+    try:
+        await app.start()
+    except KafkaError as exc:
+        raise ServiceError(f"log: Kafka at {broker} does not answer: {exc}") from exc
+
+
+async def _run_vision(settings: Settings, clock: str | None, ready: asyncio.Event) -> None:
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
-    await asyncio.to_thread(
-        run_vision_worker,
-        settings,
-        city,
-        broker=broker_address(settings),
-        clock=parse_clock(clock) if clock else SystemClock(),
-    )
+    stop = threading.Event()
+    ready.set()
+    try:
+        await asyncio.to_thread(
+            run_vision_worker,
+            settings,
+            city,
+            broker=broker_address(settings),
+            clock=parse_clock(clock) if clock else SystemClock(),
+            stop=stop,
+        )
+    finally:
+        # The thread does not see that we were cancelled.
+        stop.set()
 
 
-async def _run_api(settings: Settings, _clock: str | None) -> None:
+async def _run_api(settings: Settings, _clock: str | None, ready: asyncio.Event) -> None:
     clock = SystemClock()
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     store = await asyncio.to_thread(open_store, settings, city, load_packs(settings.packs))
@@ -138,16 +172,22 @@ async def _run_api(settings: Settings, _clock: str | None) -> None:
         live=None,
         broker=broker_address(settings),
     )
-    console.print(f"{api.url}  token for writing: {api.token}")
+    # A token of one's own is a secret; the one made here must be told.
+    told = "" if settings.api.secret() else f"  token for writing: {api.token}"
+    console.print(api.url + told)
+    serving = asyncio.create_task(api.serve())
+    ready.set()
     try:
-        await api.serve()
+        # Shielded: cut short, the server would leave its streams and its own end unfinished.
+        await asyncio.shield(serving)
     finally:
         await api.stop()
+        await asyncio.gather(serving, return_exceptions=True)
         await asyncio.to_thread(store.close)
 
 
-#: What ``qingniao run`` can run.
-SERVICES: dict[str, Callable[[Settings, str | None], Coroutine[Any, Any, None]]] = {
+#: What ``qingniao run`` can run. Each sets the event once it works; its heart beats from then.
+SERVICES: dict[str, Callable[[Settings, str | None, asyncio.Event], Coroutine[Any, Any, None]]] = {
     "all": _run_all,
     "ingest": _run_ingest,
     "streams": _run_streams,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, Table, create_engine, event, insert, select
+from sqlalchemy import Engine, Table, create_engine, event, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -34,6 +34,9 @@ CHECKPOINT_S = 2.0
 WAL_PAGES = 16_384
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+
+#: Number of the lock that a migration holds; any that nobody else of this database takes.
+_MIGRATION_LOCK = 7_136_402
 
 
 def migrate(url: str) -> None:
@@ -57,6 +60,9 @@ def migrate(url: str) -> None:
 
 def migrate_connection(connection: Connection) -> None:
     """Run the migrations on a connection; the caller commits."""
+    if connection.dialect.name == "postgresql":
+        # Services start together: one makes the schema, the others then find it made.
+        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

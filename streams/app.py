@@ -131,7 +131,11 @@ def build_app(
         topic_partitions=partitions,
         topic_replication_factor=1,
         topic_disable_leader=True,
+        table_standby_replicas=0,
         broker_commit_interval=0.5,
+        # A worker that was killed is missed after this; until then its partitions wait.
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
         producer_max_request_size=topics.MAX_RECORD_BYTES,
         consumer_max_fetch_size=topics.MAX_RECORD_BYTES,
         stream_wait_empty=False,
@@ -183,6 +187,8 @@ def build_app(
         for tp in revoked:
             if tp.topic == topics.OBSERVATIONS:
                 pending.pop(tp.partition, None)
+            elif tp.topic == topics.EVENTS:
+                services.decisions.forget()
 
     async def set_aside(event: Any, error: Exception) -> None:
         _FAILED.inc()
@@ -219,6 +225,9 @@ def build_app(
                 await _publish(events, processed.events)
                 services.observed(processed)
                 _count(partition, held.worker)
+            if pending.get(partition) is not held:
+                # Revoked while we waited: another worker may write this checkpoint by now.
+                continue
             held.events.append(event)
             due = app.loop.time() - held.since_s >= CHECKPOINT_S
             if due or len(held.events) >= CHECKPOINT_RECORDS:

@@ -39,6 +39,7 @@ class DecisionWriter:
     ) -> None:
         self._apply = apply
         self._clock = clock
+        self._partitions = partitions
         self._sequencer = Sequencer(partitions)
         self._queue: asyncio.Queue[tuple[bytes, Callable[[], Any]]] = asyncio.Queue(QUEUE_BATCHES)
         self._acks: dict[int, Callable[[], Any]] = {}
@@ -49,6 +50,13 @@ class DecisionWriter:
     async def submit(self, record: bytes, ack: Callable[[], Any]) -> None:
         """Queue a record; waits while the store is behind."""
         await self._queue.put((record, ack))
+
+    def forget(self) -> None:
+        """Drop what the store does not have: another worker decides now, or it comes again."""
+        self._sequencer = Sequencer(self._partitions)
+        self._acks.clear()
+        while not self._queue.empty():
+            self._queue.get_nowait()
 
     async def run(self) -> None:
         """Apply what is submitted until cancelled.
@@ -71,9 +79,10 @@ class DecisionWriter:
                     continue
                 self._acks[id(batch)] = ack
                 due.extend(self._sequencer.push(batch))
+            acks = [self._acks.pop(id(batch)) for batch in due]
             if any(batch.events for batch in due):
                 await asyncio.to_thread(self._apply, due, self._clock.now_ns())
-            for batch in due:
-                self._acks.pop(id(batch))()
+            for batch, acknowledge in zip(due, acks, strict=True):
+                acknowledge()
                 self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
                 self.applied_sequence = batch.stamp.sequence

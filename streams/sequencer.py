@@ -37,8 +37,9 @@ class Sequencer:
     def __init__(self, partitions: int, *, capacity: int = 100_000) -> None:
         self._partitions = partitions
         self._capacity = capacity
-        self._frontiers: dict[str, list[int]] = {}
-        self._held: dict[str, list[tuple[int, int, EventBatch]]] = {}
+        # Of each ingest: (start, sequence) per partition, and what waits, by the same.
+        self._frontiers: dict[str, list[tuple[int, int]]] = {}
+        self._held: dict[str, list[tuple[tuple[int, int], EventBatch]]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -55,22 +56,41 @@ class Sequencer:
             ServiceError: More than ``capacity`` batches wait for a partition that is silent.
         """
         stamp = batch.stamp
-        frontiers = self._frontiers.setdefault(stamp.ingest_id, [-1] * self._partitions)
-        if stamp.sequence <= frontiers[stamp.partition]:
+        ingest, start = _start_of(stamp.ingest_id)
+        number = (start, stamp.sequence)
+        frontiers = self._frontiers.setdefault(ingest, [(-1, -1)] * self._partitions)
+        if number <= frontiers[stamp.partition]:
             return [batch]
-        frontiers[stamp.partition] = stamp.sequence
-        held = self._held.setdefault(stamp.ingest_id, [])
-        heapq.heappush(held, (stamp.sequence, stamp.partition, batch))
+        frontiers[stamp.partition] = number
+        held = self._held.setdefault(ingest, [])
+        heapq.heappush(held, (number, batch))
         self._count += 1
         if self._count > self._capacity:
             silent = frontiers.index(min(frontiers))
             raise ServiceError(
-                f"sequencer: {self._count} event batches of {stamp.ingest_id!r} wait for "
-                f"partition {silent}, whose frontier stands at {min(frontiers)}; is its worker up?"
+                f"sequencer: {self._count} event batches of {ingest!r} wait for "
+                f"partition {silent}, whose frontier (start, sequence) stands at "
+                f"{min(frontiers)}; is its worker up?"
             )
         frontier = min(frontiers)
         due: list[EventBatch] = []
         while held and held[0][0] <= frontier:
-            due.append(heapq.heappop(held)[2])
+            due.append(heapq.heappop(held)[1])
         self._count -= len(due)
         return due
+
+
+def _start_of(ingest_id: str) -> tuple[str, int]:
+    """An ingest's name, and the number of its start, by which its sequences are ordered.
+
+    What an ingest wrote before it died is thus followed by what it wrote after, also where it
+    died within a round and some partitions have no record of that.
+
+    Example:
+        >>> _start_of("ingest/000017")
+        ('ingest', 17)
+        >>> _start_of("ingest-1")
+        ('ingest-1', 0)
+    """
+    name, _, start = ingest_id.rpartition("/")
+    return (name, int(start)) if name and start.isdigit() else (ingest_id, 0)

@@ -11,6 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+from servers import kafka_servers, postgres_server  # noqa: E402
+
+__all__ = ["kafka_servers", "postgres_server", "realdata"]
+
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:

@@ -113,20 +113,22 @@ class Device:
         self.client.max_inflight_messages_set(100)
         self.client.max_queued_messages_set(0)
         self.client.reconnect_delay_set(1, 1)
+        # Two sets and no lock: paho calls back while it holds locks of its own.
+        self._sent: set[int] = set()
+        self._acknowledged: set[int] = set()
+        self.client.on_publish = lambda _c, _d, mid, *_: self._acknowledged.add(mid)
         self.client.connect(broker.host, broker.port)
         self.client.loop_start()
-        self._sent: list[mqtt.MQTTMessageInfo] = []
 
     def publish(self, topic: str, payload: bytes | dict[str, Any], qos: int = 1) -> None:
         body = json.dumps(payload).encode() if isinstance(payload, dict) else payload
-        self._sent.append(self.client.publish(topic, body, qos=qos))
+        sent = self.client.publish(topic, body, qos=qos)
+        if qos:
+            self._sent.add(sent.mid)
 
     def wait(self, timeout_s: float = 30) -> None:
         """Wait until the broker has acknowledged everything."""
-        for sent in self._sent:
-            sent.wait_for_publish(timeout_s)
-            assert sent.is_published()
-        self._sent.clear()
+        wait_for("acknowledgement", lambda: self._sent <= self._acknowledged, timeout_s)
 
     def close(self) -> None:
         self.client.disconnect()

@@ -23,8 +23,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 import yaml
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from core.children import ChildProcess
 
@@ -47,6 +45,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def await_true(what: str, check: Callable[[], bool], child: ChildProcess | None = None) -> None:
@@ -118,6 +122,19 @@ def kafka_properties(settings: Mapping[str, str]) -> str:
     )
 
 
+def kafka_java() -> list[str]:
+    """Java with Kafka's classes, in a small virtual machine that is cheap to start."""
+    machine = ("-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+    return [str(shutil.which("java")), *machine, "-cp", f"{kafka_jars()}/*"]
+
+
+def run_kafka_health_check(servers: str) -> None:
+    """The health check of docker-compose.yml: its script only adds the class path."""
+    tool = "org.apache.kafka.tools.BrokerApiVersionsCommand"
+    command = [*kafka_java(), tool, "--bootstrap-server", servers]
+    subprocess.run(command, check=True, capture_output=True, timeout=START_S)
+
+
 class KafkaServer:
     """One Kafka broker in KRaft mode, with the settings of docker-compose.yml.
 
@@ -130,12 +147,7 @@ class KafkaServer:
         self.servers = f"127.0.0.1:{self.port}"
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._java = [
-            str(shutil.which("java")),
-            # A small, cheap virtual machine: this broker sees little traffic.
-            *("-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-            *("-cp", f"{kafka_jars()}/*"),
-        ]
+        self._java = kafka_java()
         rewritten = {
             "KAFKA_LISTENERS": f"PLAINTEXT://127.0.0.1:{self.port},"
             f"CONTROLLER://127.0.0.1:{controller}",
@@ -165,6 +177,12 @@ class KafkaServer:
         await_true("kafka", lambda: run_async(self._answers), self._process)
 
     async def _answers(self) -> bool:
+        if not listens(self.port):
+            return False
+        # Imported here: every test run imports this file, few need Kafka.
+        from aiokafka.admin import AIOKafkaAdminClient
+        from aiokafka.errors import KafkaError
+
         admin = AIOKafkaAdminClient(bootstrap_servers=self.servers, request_timeout_ms=2000)
         try:
             await admin.start()
@@ -175,14 +193,6 @@ class KafkaServer:
             return True
         finally:
             await admin.close()
-
-    def run_health_check(self) -> None:
-        """The health check of docker-compose.yml: its script only adds the class path."""
-        tool = "org.apache.kafka.tools.BrokerApiVersionsCommand"
-        subprocess.run(
-            [*self._java, tool, "--bootstrap-server", self.servers],
-            check=True, capture_output=True, timeout=START_S,
-        )  # fmt: skip
 
     def stop(self) -> int:
         """Stop within five seconds; its exit code."""
@@ -318,11 +328,7 @@ class MosquittoServer:
         command = ["sh", str(self.folder / "start.sh")]
         log = self.folder / "mosquitto.log"
         self._process = ChildProcess("mosquitto", command, log, env=environment)
-        await_true("mosquitto", self._listens, self._process)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        await_true("mosquitto", lambda: listens(self.port), self._process)
 
     def stop(self) -> int:
         """Stop; its exit code."""

@@ -269,7 +269,8 @@ def test_flights_keep_clear_of_the_protected_volume(city: City) -> None:
     (layer,) = city.layers_of(LayerRole.AIRSPACE)
     assert layer.column("kind") == ["protected"]
     assert layer.column("floor_m") == [0.0]
-    assert layer.column("ceiling_m")[0] >= 120.0
+    # An aircraft can lawfully pass above it: below the limit of 120 m.
+    assert 60.0 <= layer.column("ceiling_m")[0] <= 105.0
     assert layer.column("datum") == ["agl"]
     volume = metric(city, layer.geometries[0])
     assert metric(city, city.layers["districts"].geometries[0]).contains(volume.centroid)

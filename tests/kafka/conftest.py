@@ -6,9 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from servers import kafka_servers
-
-__all__ = ["kafka_servers"]
 
 
 @pytest.fixture

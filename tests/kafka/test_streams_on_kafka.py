@@ -1,4 +1,4 @@
-"""The app of streams/app.py on a real Kafka broker: what it is promised to do on the embedded log."""
+"""The app of streams/app.py on a real Kafka broker: as on the embedded log."""
 
 from __future__ import annotations
 
@@ -321,7 +321,7 @@ async def test_ingest_waits_for_its_topics_and_says_so(
     kafka_servers: str, admin: AIOKafkaAdminClient
 ) -> None:
     log = KafkaLog(kafka_servers, topics={topics.OBSERVATIONS: 8}, wait_s=1)
-    with pytest.raises(ServiceError, match="topic observations does not exist.*run streams"):
+    with pytest.raises(ServiceError, match=r"topic observations does not exist.*run streams"):
         await log.start()
     assert topics.OBSERVATIONS not in await admin.list_topics()
     log = KafkaLog(kafka_servers, topics={topics.OBSERVATIONS: 8}, wait_s=20)
@@ -339,5 +339,5 @@ async def test_ingest_waits_for_its_topics_and_says_so(
 
 async def test_ingest_says_that_no_broker_answers() -> None:
     log = KafkaLog("127.0.0.1:1", topics={topics.OBSERVATIONS: 8}, wait_s=1)
-    with pytest.raises(ServiceError, match="Kafka at 127.0.0.1:1 does not answer"):
+    with pytest.raises(ServiceError, match=r"Kafka at 127.0.0.1:1 does not answer"):
         await log.start()
