@@ -2,13 +2,19 @@
 
 MQTT
     ``qn/{city}/sensor/{thing_id}``            plain JSON reading, QoS 1
-    ``qn/{city}/senml/{thing_id}``             SenML JSON pack, QoS 1
+    ``qn/{city}/senml/{thing_id}``             SenML pack, JSON or CBOR, QoS 1
+    ``qn/{city}/senml-cbor/{thing_id}``        SenML CBOR pack, QoS 1
     ``qn/{city}/detection/{camera_id}``        what vision saw, plain JSON, QoS 1
-    ``qn/{city}/remote-id/{receiver_id}``      heard by a ground receiver, plain JSON, QoS 1
+    ``qn/{city}/remote-id/{receiver_id}``      heard by a ground receiver: plain JSON, the
+                                               broadcast itself, or a receiver's JSON, QoS 1
     ``qn/{city}/report/{report_id}``           a citizen's report, plain JSON, QoS 1
     ``qn/{city}/frame/{camera_id}``            a JPEG in a CBOR envelope, QoS 0
     ``thing/product/{sn}/osd|state|events…``   DJI Cloud API, QoS 1 or 0
     ``sys/product/{sn}/status``                DJI Cloud API
+    ``dronetag``                               Remote ID in Dronetag's JSON, QoS 1
+    ``application/{id}/device/{eui}/event/…``  ChirpStack v4: LoRaWAN devices, QoS 1
+    ``frigate/events|reviews|triggers|…``      Frigate: what a camera recorder saw, QoS 1
+    ``owntracks/{user}/{device}[/event|…]``    OwnTracks: field workers' phones, QoS 1
 
 Log (Faust)
     ``observations``  batches by key group   ``events``  one partition   ``rejections``
@@ -28,6 +34,7 @@ MAX_RECORD_BYTES = 8 * 1024 * 1024
 INGEST_FILTERS: tuple[tuple[str, int], ...] = (
     ("qn/+/sensor/+", 1),
     ("qn/+/senml/+", 1),
+    ("qn/+/senml-cbor/+", 1),
     ("qn/+/detection/+", 1),
     ("qn/+/remote-id/+", 1),
     ("qn/+/report/+", 1),
@@ -36,6 +43,19 @@ INGEST_FILTERS: tuple[tuple[str, int], ...] = (
     ("thing/product/+/events", 1),
     ("thing/product/+/requests", 1),
     ("sys/product/+/status", 1),
+    ("dronetag", 1),
+    ("application/+/device/+/event/+", 1),
+    ("frigate/events", 1),
+    ("frigate/reviews", 1),
+    ("frigate/tracked_object_update", 1),
+    ("frigate/triggers", 1),
+    ("frigate/available", 1),
+    ("owntracks/+/+", 1),
+    ("owntracks/+/+/event", 1),
+    ("owntracks/+/+/waypoint", 1),
+    ("owntracks/+/+/waypoints", 1),
+    ("owntracks/+/+/step", 1),
+    ("owntracks/+/+/status", 1),
 )
 
 #: What the vision worker subscribes to, on a connection of its own.

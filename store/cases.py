@@ -461,6 +461,12 @@ class CaseStore:
             )
             return {(ingest_id, partition): number for ingest_id, partition, number in found}
 
+    def watermark_ns(self) -> int:
+        """The newest watermark of what was applied; 0 before the first batch."""
+        with self._database.read("reading the watermark") as connection:
+            newest = connection.scalar(select(func.max(tables.progress.c.watermark_ns)))
+        return int(newest or 0)
+
     def figures(self) -> dict[str, Any]:
         """Counts for the cockpit: open incidents, by domain, severity and status; rejections."""
         table = tables.incidents

@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram
 from core import topics
 from core.city import Device
 from core.clock import Clock
-from core.errors import DecodeError
+from core.errors import DecodeError, ServiceError
 from core.events import EventBatch, encode_events
 from core.ports import Rejection
 from geo.tagging import Tagger
@@ -213,7 +213,11 @@ def build_app(
         """Tag each batch, apply the rules, hand the edges on, checkpoint now and then."""
         async for event in stream.noack().events():
             partition = event.message.partition
-            held = worker_of(partition)
+            try:
+                held = worker_of(partition)
+            except ServiceError as error:
+                await app.crash(error)  # its state is lost to us: going on would be worse
+                raise
             try:
                 with _BATCH_SECONDS.time():
                     processed = held.worker.process(event.message.offset, event.value)

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from core.errors import DecodeError
 from core.observations import Observation
 from core.ports import RawMessage
-from ingest.decoders import dji, plain, remote_id, senml
+from ingest.decoders import (
+    chirpstack,
+    dji,
+    frigate,
+    opendroneid,
+    owntracks,
+    plain,
+    remote_id,
+    senml,
+)
 
 #: Reads a message into observations; raises DecodeError with a reason.
 Decoder = Callable[[RawMessage], list[Observation]]
@@ -21,7 +30,8 @@ _OWN: dict[str, Decoder] = {
     "detection": plain.decode,
     "report": plain.decode_report,
     "senml": senml.decode,
-    "remote-id": remote_id.decode,
+    "senml-cbor": senml.decode,
+    "remote-id": opendroneid.decode,
 }
 
 
@@ -49,6 +59,12 @@ def decoder_for(topic: str) -> Decoder:
             decoder = dji.decode_status
         case ["dronetag"]:
             decoder = remote_id.decode_dronetag
+        case ["application", _, "device", dev_eui, "event", _] if dev_eui:
+            decoder = chirpstack.decode
+        case ["frigate", "events" | "reviews" | "tracked_object_update" | "triggers" | "available"]:
+            decoder = frigate.decode
+        case ["owntracks", user, device, *_] if user and device:
+            decoder = owntracks.decode
     if decoder is None:
         raise DecodeError("unknown_topic", f"no decoder reads {topic[:256]!r}")
     return decoder

@@ -303,3 +303,17 @@ def kind_from_measures(measures: Mapping[str, float]) -> str | None:
         ('manhole', None)
     """
     return next((KIND_OF_MEASURE[name] for name in measures if name in KIND_OF_MEASURE), None)
+
+
+def is_past(observed_ns: int, received_ns: int) -> bool:
+    """Whether a reading is one that a device kept for longer than :data:`CLOCK_BEHIND_S`.
+
+    :func:`checked` would take its clock to be wrong and its reading to be of now. A decoder
+    that knows better gives such a reading a kind of its own (``….history``), which no rule
+    takes for the present.
+
+    Example:
+        >>> is_past(0, 7 * 3600 * NS_PER_S), is_past(0, NS_PER_S)
+        (True, False)
+    """
+    return (received_ns - observed_ns) / NS_PER_S > CLOCK_BEHIND_S

@@ -1,11 +1,16 @@
-"""SenML JSON (RFC 8428): resolution of a pack, and its records as observations."""
+"""SenML (RFC 8428) in JSON and CBOR: resolution of a pack, its records as observations."""
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
+import cbor2
 import msgspec
 
 from core.errors import DecodeError
@@ -15,6 +20,7 @@ from core.units import NS_PER_S
 from ingest.decoders.common import (
     KIND_OF_MEASURE,
     MAX_INSTANT_NS,
+    check_size,
     checked,
     decode_json,
     last_level,
@@ -56,9 +62,11 @@ UNITS: dict[str, tuple[str, float, float]] = {
     "dB": ("_db", 1.0, 0.0),
     "dB/m": ("_db_per_m", 1.0, 0.0),
     "ug/m3": ("_ug_m3", 1.0, 0.0),
+    "mg/m3": ("_ug_m3", 1000.0, 0.0),
     "kg/m3": ("_ug_m3", 1e9, 0.0),
     "ppm": ("_ppm", 1.0, 0.0),
     "Pa": ("_pa", 1.0, 0.0),
+    "kPa": ("_pa", 1000.0, 0.0),
     "hPa": ("_pa", 100.0, 0.0),
     "V": ("_v", 1.0, 0.0),
     "mV": ("_v", 0.001, 0.0),
@@ -109,6 +117,91 @@ class ResolvedRecord(NamedTuple):
 
 
 _DECODER = msgspec.json.Decoder(list[dict[str, Any]])
+
+#: RFC 8428 section 6: the integer labels of CBOR, and the JSON labels that they stand for.
+CBOR_LABELS: dict[int, str] = {
+    -1: "bver", -2: "bn", -3: "bt", -4: "bu", -5: "bv", -6: "bs",
+    0: "n", 1: "u", 2: "v", 3: "vs", 4: "vb", 5: "s", 6: "t", 7: "ut", 8: "vd",
+}  # fmt: skip
+
+#: A CBOR pack is an array: of known length below 24, longer, or without a length.
+_CBOR_ARRAYS = frozenset({*range(0x80, 0x9C), 0x9F})
+_NUMBERS = frozenset({"bver", "bt", "bv", "bs", "v", "s", "t", "ut"})
+
+
+def decode_cbor(payload: bytes, where: str) -> list[dict[str, Any]]:
+    """Read a CBOR pack as the records that JSON would have; ``vd`` becomes base64url text.
+
+    Raises:
+        DecodeError: ``bad_cbor`` (malformed, or bytes behind it), ``wrong_type`` (not an array
+            of maps, a label that is neither an integer nor text, a number that is not one),
+            ``bad_senml`` (an integer label that SenML does not have).
+
+    Example:
+        >>> decode_cbor(bytes.fromhex("81a2006374696c02fb4010000000000000"), "here")
+        [{'n': 'til', 'v': 4.0}]
+    """
+    stream = io.BytesIO(payload)
+    try:
+        pack = cbor2.load(stream)
+    except Exception as exc:  # cbor2 raises its own, ValueError and more on hostile input
+        raise DecodeError("bad_cbor", f"{exc} at {where}") from exc
+    if stream.read(1):
+        raise DecodeError("bad_cbor", f"bytes behind the pack at {where}")
+    if not isinstance(pack, list) or not all(isinstance(one, dict) for one in pack):
+        raise DecodeError("wrong_type", f"an array of maps was wanted at {where}")
+    return [
+        {(label := _cbor_label(key, where)): _cbor_value(label, value, where)
+         for key, value in record.items()}
+        for record in pack
+    ]  # fmt: skip
+
+
+def _cbor_label(key: Any, where: str) -> str:
+    if isinstance(key, bool) or not isinstance(key, int | str):
+        raise DecodeError("wrong_type", f"a label {type(key).__name__} at {where}")
+    if isinstance(key, str):
+        # Labels of extensions are text; the RFC's own are integers only.
+        return key
+    if key not in CBOR_LABELS:
+        raise DecodeError("bad_senml", f"no label {key} in SenML, at {where}")
+    return CBOR_LABELS[key]
+
+
+def _cbor_value(label: str, value: Any, where: str) -> Any:
+    if label == "vd":
+        if not isinstance(value, bytes):
+            raise DecodeError("wrong_type", f"vd must be bytes, got {type(value).__name__}")
+        return base64.urlsafe_b64encode(value).decode().rstrip("=")
+    if label in _NUMBERS and isinstance(value, Decimal | Fraction):
+        # Tagged numbers (decimal fractions, big floats) are allowed by section 6.
+        try:
+            return float(value)
+        except OverflowError as exc:
+            raise DecodeError("not_finite", f"{label} is beyond float64 at {where}") from exc
+    return value
+
+
+def is_cbor(payload: bytes) -> bool:
+    """Whether a payload begins as a CBOR array; JSON text never does.
+
+    Example:
+        >>> is_cbor(bytes([0x81, 0xA0])), is_cbor(b' [{"n":"a"}]')
+        (True, False)
+    """
+    return bool(payload) and payload[0] in _CBOR_ARRAYS
+
+
+def read_pack(message: RawMessage) -> list[dict[str, Any]]:
+    """The records of a message, whichever of the two forms they have.
+
+    Raises:
+        DecodeError: As :func:`decode_cbor` and :func:`ingest.decoders.common.decode_json`.
+    """
+    if is_cbor(message.payload):
+        check_size(message)
+        return decode_cbor(message.payload, message.topic)
+    return decode_json(message, _DECODER)
 
 
 def _number(record: dict[str, Any], label: str, where: str) -> float | None:
@@ -339,7 +432,7 @@ def decode(message: RawMessage) -> list[Observation]:
     Observations come in the order of time.
 
     Raises:
-        DecodeError: As :func:`resolve`, :func:`ingest.decoders.common.decode_json` and
+        DecodeError: As :func:`resolve`, :func:`read_pack` and
             :func:`ingest.decoders.common.checked`; ``bad_senml`` for an empty pack.
 
     Example:
@@ -348,7 +441,7 @@ def decode(message: RawMessage) -> list[Observation]:
         >>> one.thing_id, one.kind, one.measures
         ('w-1', 'water_level', {'water_level_m': 0.31, 'ok': 1.0})
     """
-    pack = decode_json(message, _DECODER)
+    pack = read_pack(message)
     if not pack:
         raise DecodeError("bad_senml", f"a pack has at least one record, on {message.topic}")
     drafts: dict[tuple[str, int], _Draft] = {}

@@ -32,6 +32,7 @@ from faust.types import TP, ConsumerMessage, RecordMetadata
 from mode.utils.times import want_seconds
 
 from core.errors import InputError, ServiceError, SettingsError
+from streams.commits import CommitsInOrder
 from streams.embedded.frames import Headers, Record
 from streams.embedded.log import EmbeddedLog, LogOptions
 
@@ -128,7 +129,7 @@ def _record_metadata(topic: str, partition: int, offset: int, timestamp_ms: int)
     )
 
 
-class Consumer(FaustConsumer):  # type: ignore[misc]
+class Consumer(CommitsInOrder, FaustConsumer):  # type: ignore[misc]
     """Reads the log for the agents and tables of one app, which owns all partitions."""
 
     _log: EmbeddedLog | None = None
@@ -544,37 +545,15 @@ class Consumer(FaustConsumer):  # type: ignore[misc]
 
     # Acknowledgement and commit
 
-    def ack(self, message: Any) -> bool:
-        """Count an acknowledgement, unless the stream only skipped the message.
-
-        Where Faust runs without its compiled parts, a stream acknowledges messages it skips
-        because of a rebalance or a stop; nobody has processed those.
-        """
-        stale = message.generation_id != self.app.consumer_generation_id
-        if stale or not (message.tracked or message is self._delivering):
-            message.acked = True
-            self._unacked_messages.discard(message)
-            return False
-        return bool(super().ack(message))
-
     def _new_offset(self, tp: Any) -> int | None:
-        """The first offset that was delivered and not acknowledged.
-
-        Faust takes the longest run of consecutive acknowledged offsets, and so commits past a
-        message that is still in work when later ones are done.
-        """
+        """The first offset that was delivered and not acknowledged; none new once we stop."""
         if self._frozen:
             return self._committable.get(tp)
+        committable = super()._new_offset(tp)
         in_flight = self._in_flight.get(tp)
-        acked = self._acked_index[tp]
-        while in_flight and in_flight[0] in acked:
-            offset = in_flight.popleft()
-            acked.discard(offset)
-            self._committable[tp] = offset + 1
-        self._acked[tp].clear()
         if tp not in self._active_partitions and in_flight is not None:
             self._let_go_on(tp, in_flight)
-        return self._committable.get(tp)
+        return committable
 
     def _let_go_on(self, tp: Any, in_flight: deque[int]) -> None:
         held_back = tp in self._held and tp not in self._paused_partitions

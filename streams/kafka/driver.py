@@ -29,6 +29,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from core.errors import ServiceError
+from streams.commits import CommitsInOrder
 
 #: A fetch with nothing to fetch ends after this time; going back to an offset waits for it.
 _FETCH_S = 0.25
@@ -38,7 +39,7 @@ _TURN_MESSAGES = 64
 _TOPICS_S = 30
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]
+class Consumer(CommitsInOrder, driver.Consumer):  # type: ignore[misc]
     """Hands out each partition in order, and commits no further than what is done."""
 
     def __post_init__(self) -> None:
@@ -186,30 +187,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 state.pop(tp, None)
 
     # Acknowledgement and commit
-
-    def ack(self, message: Any) -> bool:
-        """Count an acknowledgement, unless the stream only skipped the message.
-
-        Where Faust runs without its compiled parts, a stream acknowledges messages it skips
-        because of a rebalance or a stop; nobody has processed those.
-        """
-        stale = message.generation_id != self.app.consumer_generation_id
-        if stale or not (message.tracked or message is self._delivering):
-            message.acked = True
-            self._unacked_messages.discard(message)
-            return False
-        return bool(super().ack(message))
-
-    def _new_offset(self, tp: Any) -> int | None:
-        """The first offset that was handed out and not acknowledged."""
-        in_flight = self._in_flight.get(tp)
-        acked = self._acked_index[tp]
-        while in_flight and in_flight[0] in acked:
-            offset = in_flight.popleft()
-            acked.discard(offset)
-            self._committable[tp] = offset + 1
-        self._acked[tp].clear()
-        return self._committable.get(tp)
 
     async def _commit(self, offsets: Mapping[Any, int]) -> bool:
         # Faust has flushed the producer before, so every send has succeeded or failed.

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from geo.city import City, load_city
 from geo.tagging import Tagger
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
+from streams import partition
 from streams.app import FaustLog, StreamServices, build_app
 from streams.decisions import DecisionWriter
 from streams.partition import Processed
@@ -179,3 +181,18 @@ async def test_results_do_not_depend_on_the_number_of_partitions(
         await recorder.until(lambda: len(recorder.events) == len(things))
     assert {event.thing_id for event in recorder.events.values()} == set(things)
     assert recorder.sequences == sorted(recorder.sequences)
+
+
+async def test_a_checkpoint_of_another_version_stops_the_app(tmp_path: Path, city: City) -> None:
+    with mock.patch("streams.app.CHECKPOINT_RECORDS", 1):
+        async with running(tmp_path, city) as (log, recorder, _):
+            await log.append(topics.OBSERVATIONS, 0, smoke(0, 0.5, 1), key=None)
+            await recorder.until(lambda: len(recorder.processed) == 1)
+    newer = partition.CHECKPOINT_VERSION + 1
+    with mock.patch.object(partition, "CHECKPOINT_VERSION", newer):
+        async with running(tmp_path, city) as (log, _, app):
+            await log.append(topics.OBSERVATIONS, 0, smoke(5, 0.5, 2), key=None)
+            async with asyncio.timeout(10):
+                while not app.crashed:
+                    await asyncio.sleep(0.01)
+            assert "has version 1" in str(app.crash_reason)
