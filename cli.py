@@ -80,6 +80,8 @@ def demo(
         api={"port": port if not headless or port != 8000 else 0},
         mqtt={"url": "embedded", "port": mqtt_port},
     )
+    if not headless:
+        _log_to_file(settings.data_dir / "logs" / "core.log")
     plan = DemoPlan(
         seed=seed,
         time_factor=time_factor,
@@ -228,9 +230,19 @@ def _settings(**overrides: Any) -> Settings:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("faust", "mode", "aiokafka", "amqtt", "transitions", "httpx", "alembic"):
+    noisy_ones = ("faust", "mode", "aiokafka", "amqtt", "transitions", "httpx", "alembic")
+    for noisy in (*noisy_ones, "streams.embedded.driver", "streams.kafka.driver"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     return settings
+
+
+def _log_to_file(path: Path) -> None:
+    """Write the log to a file: the terminal belongs to the table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    root = logging.getLogger()
+    handler.setFormatter(root.handlers[0].formatter)
+    root.handlers[:] = [handler]
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
