@@ -16,7 +16,7 @@ COPY --from=page /page/dist web/dist
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --no-index -e . \
     && mkdir -p /data && chown qingniao /data
 USER qingniao
-ENV QINGNIAO_DATA_DIR=/data PYTHONUNBUFFERED=1
+ENV QINGNIAO_DATA_DIR=/data NUMBA_CACHE_DIR=/data/numba PYTHONUNBUFFERED=1
 VOLUME /data
 ENTRYPOINT ["qingniao"]
 CMD ["run", "api"]

@@ -61,6 +61,10 @@ test-kafka: $(VENV)/.dev ## The stream app on a Kafka broker, and every service 
 	@sh tests/install_servers.sh
 	$(BIN)/python -m pytest tests/kafka tests/deploy $(PYTEST_ARGS)
 
+.PHONY: bench-geo
+bench-geo: $(VENV)/.runtime ## The map index against shapely and GeoPandas: ARGS="--quick", ARGS="--strict"
+	$(BIN)/python -m benchmarks.bench_geo $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve the lock files anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade -o requirements.lock

@@ -1,9 +1,10 @@
 """Tags positions with what the map says of them: areas, road, zones, airspace.
 
-Exact and vectorised: a batch is one query of a tree per kind of layer, whatever its size.
-Predicates run in the plane of longitude and latitude, as the layers' edges are defined there;
-distances to roads run in the city's metric frame. A point on a border belongs to the feature
-that comes first, in the order of layers and then of features.
+Exact and vectorised: a batch is one look-up in a table of cells per kind of layer, whatever its
+size (:mod:`geo.cells`). Predicates run in the plane of longitude and latitude, as the layers'
+edges are defined there; distances to roads run in the city's metric frame. Areas are closed: a
+point on a border lies in all areas that it touches, and where only one can be named it is the
+one that comes first, in the order of layers and then of features.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from core.city import AltitudeDatum, LayerRole
 from core.errors import GeometryError
 from core.events import Place
+from geo.cells import CellTable, NearestTable, VolumeTable
+from geo.crs import MetricFrame
 from geo.layers import Layer
 from geo.model import City
 
@@ -40,69 +42,72 @@ _STANDS_IN = {
     AltitudeDatum.TAKEOFF: AltitudeDatum.AGL,
 }
 
+_DATUMS = tuple(AltitudeDatum)
+
 _NONE = -1
 
 
 class _Features:
-    """The features of all layers of a role, as one array with a tree over it."""
+    """The columns of all layers of a role, as one."""
 
-    def __init__(self, layers: Sequence[Layer], geometries: Sequence[NDArray[np.object_]]) -> None:
-        self.geometries = np.concatenate([np.empty(0, dtype=object), *geometries])
+    def __init__(self, layers: Sequence[Layer]) -> None:
         self.ids = _joined(layers, "feature_id")
         self.codes = _joined(layers, "code")
         self.names = _joined(layers, "name")
         self.kinds = _joined(layers, "kind")
         self.generated = [bool(value) for value in _joined(layers, "generated")]
-        shapely.prepare(self.geometries)
-        self.tree = shapely.STRtree(self.geometries)
         kinds = np.array(self.kinds, dtype=object)
         self._of_kind = {kind: np.asarray(kinds == kind) for kind in set(self.kinds)}
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def pairs(self, points: NDArray[np.object_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows and features that meet, sorted by row and then by feature."""
-        rows, features = self.tree.query(points)
-        # The tree would prepare the points; it is the areas, with their many edges, that gain.
-        meet = shapely.intersects(self.geometries[features], points[rows])
-        rows, features = rows[meet], features[meet]
-        order = np.lexsort((features, rows))
-        return rows[order], features[order]
-
-    def first(self, points: NDArray[np.object_]) -> NDArray[np.intp]:
-        """The first feature that each point meets, shape (n,), -1 for none."""
-        found = np.full(len(points), _NONE, dtype=np.intp)
-        rows, features = self.pairs(points)
-        found[rows[::-1]] = features[::-1]
-        return found
-
     def of_kind(self, kind: str) -> NDArray[np.bool_]:
         """Which features are of a kind."""
         return self._of_kind.get(kind, np.zeros(len(self.ids), dtype=np.bool_))
 
 
+class _Areas(_Features):
+    """Features that one can be in."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__(layers)
+        self.table = CellTable(_geometries(layers), closed=True)
+
+
 class _Volumes(_Features):
     """Airspace: features with a floor and a ceiling above a datum."""
 
-    def __init__(self, layers: Sequence[Layer], geometries: Sequence[NDArray[np.object_]]) -> None:
-        super().__init__(layers, geometries)
-        self.datums = [AltitudeDatum(value) for value in _joined(layers, "datum")]
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__(layers)
+        datums = [AltitudeDatum(value) for value in _joined(layers, "datum")]
         floors = np.array(_joined(layers, "floor_m"), dtype=np.float64)
         # A volume that begins at the ground has no floor: a barometer on the ground may well
         # read some metres below it.
-        grounded = np.array([one in _STANDS_IN for one in self.datums], dtype=np.bool_) & (
-            floors <= 0.0
+        grounded = np.array([one in _STANDS_IN for one in datums], dtype=np.bool_) & (floors <= 0.0)
+        self.table = VolumeTable(
+            _geometries(layers),
+            np.where(grounded, -np.inf, floors),
+            np.array(_joined(layers, "ceiling_m"), dtype=np.float64),
+            np.array([_DATUMS.index(one) for one in datums], dtype=np.int64),
+            closed=True,
         )
-        self.floors = np.where(grounded, -np.inf, floors)
-        self.ceilings = np.array(_joined(layers, "ceiling_m"), dtype=np.float64)
+
+
+class _Roads(_Features):
+    """Features that one can be near, in the city's metric frame."""
+
+    def __init__(self, layers: Sequence[Layer], frame: MetricFrame) -> None:
+        super().__init__(layers)
+        lines = frame.geometry_to_metric(_geometries(layers))
+        self.table = NearestTable(lines, MAX_ROAD_DISTANCE_M)
 
 
 class _Hits(NamedTuple):
     """Pairs of rows and features, sorted by row."""
 
-    rows: NDArray[np.intp]
-    features: NDArray[np.intp]
+    rows: NDArray[np.int64]
+    features: NDArray[np.int64]
 
     def of_row(self, row: int) -> list[int]:
         start, end = np.searchsorted(self.rows, (row, row + 1))
@@ -123,8 +128,8 @@ class Tags:
         tagger: Tagger,
         lon_deg: NDArray[np.float64],
         lat_deg: NDArray[np.float64],
-        areas: NDArray[np.intp],
-        road: NDArray[np.intp],
+        areas: NDArray[np.int64],
+        road: NDArray[np.int64],
         road_distance_m: NDArray[np.float64],
         zones: _Hits,
         airspaces: _Hits,
@@ -243,15 +248,11 @@ class Tagger:
 
     def __init__(self, city: City) -> None:
         self._frame = city.frame
-        self._levels = [_features(city, role) for role, _ in _LEVELS]
+        self._levels = [_Areas(city.layers_of(role)) for role, _ in _LEVELS]
         self.has_areas = any(len(level) for level in self._levels)
-        self.zone_features = _features(city, LayerRole.ZONE)
-        volumes = city.layers_of(LayerRole.AIRSPACE)
-        self.airspace_features = _Volumes(volumes, [layer.geometries for layer in volumes])
-        roads = city.layers_of(LayerRole.ROAD)
-        self.road_features = _Features(
-            roads, [self._frame.geometry_to_metric(layer.geometries) for layer in roads]
-        )
+        self.zone_features = _Areas(city.layers_of(LayerRole.ZONE))
+        self.airspace_features = _Volumes(city.layers_of(LayerRole.AIRSPACE))
+        self.road_features = _Roads(city.layers_of(LayerRole.ROAD), self._frame)
         asked = {role for role, _ in _LEVELS} | {
             LayerRole.ZONE,
             LayerRole.AIRSPACE,
@@ -295,23 +296,21 @@ class Tagger:
         known = np.isfinite(lon) & np.isfinite(lat)
         lon[~known] = np.nan
         lat[~known] = np.nan
-        rows = np.flatnonzero(known)
-        points = np.asarray(shapely.points(lon[rows], lat[rows]), dtype=object)
-        road, road_distance_m = self._nearest_road(lon, lat, rows)
-        inside, unsure = self._in_volumes(points, rows, altitudes or {})
+        road, road_distance_m = self._nearest_road(lon, lat)
+        inside, unsure = self._in_volumes(lon, lat, altitudes or {})
         return Tags(
             self,
             lon,
             lat,
-            self._find_areas(len(lon), points, rows),
+            self._find_areas(lon, lat),
             road,
             road_distance_m,
-            _hits(self.zone_features, points, rows),
+            self._in_zones(lon, lat),
             inside,
             unsure,
         )
 
-    def area_of(self, levels: NDArray[np.intp]) -> tuple[tuple[str | None, ...], str, bool]:
+    def area_of(self, levels: NDArray[np.int64]) -> tuple[tuple[str | None, ...], str, bool]:
         """Codes (finest first), name and whether the grid is generated; of features by level."""
         key = tuple(levels.tolist())
         area = self._areas.get(key)
@@ -327,24 +326,22 @@ class Tagger:
             area = self._areas[key] = (tuple(codes), text, generated)
         return area
 
-    def _find_areas(
-        self, n: int, points: NDArray[np.object_], rows: NDArray[np.intp]
-    ) -> NDArray[np.intp]:
+    def _find_areas(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.int64]:
         """Features by level, shape (n, 4), finest first.
 
         A level is asked only for the rows that a finer level has not placed already, so the
         levels of a place always fit together, on borders too.
         """
-        areas = np.full((n, len(_LEVELS)), _NONE, dtype=np.intp)
+        areas = np.full((len(lon), len(_LEVELS)), _NONE, dtype=np.int64)
         for level, features in enumerate(self._levels):
             if not len(features):
                 continue
-            open_rows = areas[rows, level] == _NONE
-            if not open_rows.any():
+            open_rows = np.flatnonzero(areas[:, level] == _NONE)
+            if not len(open_rows):
                 continue
-            found = features.first(points[open_rows])
+            found = features.table.first(lon[open_rows], lat[open_rows])
             hit = found != _NONE
-            where = rows[open_rows][hit]
+            where = open_rows[hit]
             areas[where, level] = found[hit]
             parents = self._parents[level][found[hit]]
             for upper in range(level + 1, len(_LEVELS)):
@@ -353,10 +350,10 @@ class Tagger:
                 areas[where[fresh], upper] = parent[fresh]
         return areas
 
-    def _parents_of(self, level: int, digits: int) -> NDArray[np.intp]:
+    def _parents_of(self, level: int, digits: int) -> NDArray[np.int64]:
         """For each feature of a level, the features whose codes are prefixes of its own."""
         features = self._levels[level]
-        parents = np.full((len(features), len(_LEVELS)), _NONE, dtype=np.intp)
+        parents = np.full((len(features), len(_LEVELS)), _NONE, dtype=np.int64)
         for upper in range(level + 1, len(_LEVELS)):
             length = _LEVELS[upper][1]
             index: dict[str, int] = {}
@@ -368,67 +365,38 @@ class Tagger:
         return parents
 
     def _nearest_road(
-        self, lon: NDArray[np.float64], lat: NDArray[np.float64], rows: NDArray[np.intp]
-    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        road = np.full(len(lon), _NONE, dtype=np.intp)
-        distance_m = np.full(len(lon), np.nan)
-        if len(rows) and len(self.road_features):
-            east, north = self._frame.to_metric(lon[rows], lat[rows])
-            on_plane = np.isfinite(east)
-            rows = rows[on_plane]
-            (found, features), away = self.road_features.tree.query_nearest(
-                shapely.points(east[on_plane], north[on_plane]),
-                max_distance=MAX_ROAD_DISTANCE_M,
-                return_distance=True,
-                all_matches=True,
-            )
-            # Last writer wins: the first feature of a row is written last.
-            order = np.lexsort((features, found))[::-1]
-            road[rows[found[order]]] = features[order]
-            distance_m[rows[found[order]]] = away[order]
-        return road, distance_m
+        self, lon: NDArray[np.float64], lat: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        if not len(self.road_features):
+            return np.full(len(lon), _NONE, dtype=np.int64), np.full(len(lon), np.nan)
+        return self.road_features.table.nearest(*self._frame.to_metric(lon, lat))
+
+    def _in_zones(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> _Hits:
+        return _Hits(*self.zone_features.table.pairs(lon, lat))
 
     def _in_volumes(
         self,
-        points: NDArray[np.object_],
-        rows: NDArray[np.intp],
+        lon: NDArray[np.float64],
+        lat: NDArray[np.float64],
         altitudes: Mapping[AltitudeDatum, NDArray[np.float64]],
     ) -> tuple[_Hits, _Hits]:
-        volumes = self.airspace_features
-        hits = _hits(volumes, points, rows)
-        heights = np.full(len(hits.rows), np.nan)
-        datums = [volumes.datums[feature] for feature in hits.features.tolist()]
-        for datum in set(datums):
-            here = np.array([one is datum for one in datums], dtype=np.bool_)
+        """Volumes that rows lie in, and those they may lie in for want of an altitude."""
+        heights = np.full((len(_DATUMS), len(lon)), np.nan)
+        for row, datum in enumerate(_DATUMS):
             for source in (datum, _STANDS_IN.get(datum)):
                 column = None if source is None else altitudes.get(source)
                 if column is not None:
-                    empty = here & np.isnan(heights)
-                    heights[empty] = np.asarray(column)[hits.rows[empty]]
-        unknown = np.isnan(heights)
-        within = (heights >= volumes.floors[hits.features]) & (
-            heights <= volumes.ceilings[hits.features]
-        )
-        return (
-            _Hits(hits.rows[within], hits.features[within]),
-            _Hits(hits.rows[unknown], hits.features[unknown]),
-        )
+                    np.copyto(heights[row], column, where=np.isnan(heights[row]))
+        rows, features, known = self.airspace_features.table.volumes(lon, lat, heights)
+        return _Hits(rows[known], features[known]), _Hits(rows[~known], features[~known])
 
 
-def _features(city: City, role: LayerRole) -> _Features:
-    layers = city.layers_of(role)
-    return _Features(layers, [layer.geometries for layer in layers])
+def _geometries(layers: Sequence[Layer]) -> NDArray[np.object_]:
+    return np.concatenate([np.empty(0, dtype=object), *(layer.geometries for layer in layers)])
 
 
 def _joined(layers: Sequence[Layer], column: str) -> list[Any]:
     return [value for layer in layers for value in layer.column(column)]
-
-
-def _hits(features: _Features, points: NDArray[np.object_], rows: NDArray[np.intp]) -> _Hits:
-    if not len(features) or not len(rows):
-        return _Hits(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp))
-    found, numbers = features.pairs(points)
-    return _Hits(rows[found], numbers)
 
 
 def _number(value: float | None) -> float | None:

@@ -248,7 +248,7 @@ def start_postgres(folder: Path) -> tuple[PostgresServer, Callable[[], None]]:
             owner = pwd.getpwnam("postgres")
         except KeyError:
             pytest.skip("PostgreSQL does not run as root and there is no user postgres")
-        prefix = ["runuser", "-u", "postgres", "--"]
+        prefix = [shutil.which("runuser", path=_PATH) or "runuser", "-u", "postgres", "--"]
         os.chown(folder, owner.pw_uid, owner.pw_gid)
         for parent in folder.parents:
             if parent.name.startswith("pytest-"):

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -175,48 +171,10 @@ def make() -> type[Builders]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server: the one that is named, or one of our own on a socket of its own."""
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """A PostgreSQL server: the one that is named, or one of our own."""
     named = os.environ.get("QINGNIAO_TEST_POSTGRES")
-    if named:
-        yield named
-        return
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    initdb = str(found[-1]) if found else shutil.which("initdb")
-    if initdb is None:
-        pytest.skip("no PostgreSQL: set QINGNIAO_TEST_POSTGRES, or install postgresql")
-    # A short path: a socket's name has room for 107 characters.
-    folder = Path(tempfile.mkdtemp(prefix="qingniao-pg-"))
-    prefix: list[str] = []
-    user = pwd.getpwuid(os.getuid()).pw_name
-    if os.getuid() == 0:
-        # initdb refuses root; Debian's package made this user.
-        try:
-            owner = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("PostgreSQL does not run as root and there is no user postgres")
-        user = "postgres"
-        prefix = ["runuser", "-u", user, "--"]
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-    binaries = Path(initdb).parent
-    data = folder / "data"
-    run = [*prefix, initdb, "-D", str(data), "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
-    subprocess.run(run, check=True, capture_output=True)
-    options = (
-        f"-c unix_socket_directories={folder} -c listen_addresses='' -c fsync=off "
-        "-c synchronous_commit=off -c shared_buffers=32MB"
-    )
-    control = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-    subprocess.run(
-        [*control, "-o", options, "-l", str(folder / "log"), "start"],
-        check=True,
-        capture_output=True,
-    )
-    try:
-        yield f"postgresql+psycopg://{user}@/postgres?host={folder}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    return named or str(request.getfixturevalue("postgres_server").url())
 
 
 _number = iter(range(1, 1_000_000))
