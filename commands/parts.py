@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
@@ -19,6 +20,7 @@ from api.app import create_app
 from api.live import CameraState, LiveState
 from api.mqtt_link import MqttLink
 from commands.sharing import write_private
+from core.city import AltitudeDatum
 from core.clock import Clock
 from core.errors import ServiceError
 from core.ports import Rejection
@@ -86,12 +88,26 @@ def open_store(settings: Settings, city: City, packs: Sequence[Scenario]) -> Cas
     )
 
 
+def warm_up(tagger: Tagger, city: City) -> None:
+    """Tag one point, so that the kernels are compiled before the first message needs them.
+
+    The first start on a machine compiles for some seconds, later ones load from a cache.
+    """
+    if not any(len(layer) for layer in city.layers.values()):
+        return  # nothing to look up
+    west, south, east, north = city.bounds
+    altitudes = {datum: np.zeros(1) for datum in AltitudeDatum}
+    for heights in (None, altitudes):
+        tagger.tag(np.array([(west + east) / 2]), np.array([(south + north) / 2]), heights)
+
+
 class StreamParts:
     """The store, what the stream app calls, and the live picture it leaves behind."""
 
     def __init__(self, settings: Settings, city: City, clock: Clock) -> None:
         self.packs = load_packs(settings.packs)
         self.tagger = Tagger(city)
+        warm_up(self.tagger, city)
         self.store = open_store(settings, city, self.packs)
         self.tracker = ThingTracker()
         self.duplicate_count = 0
