@@ -27,6 +27,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
@@ -107,7 +108,7 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-class _Child:
+class _Child(ABC):
     """A broker in a child process."""
 
     def __init__(self, data_dir: Path, port: int) -> None:
@@ -159,8 +160,9 @@ class _Child:
         self._address = address
         return address
 
+    @abstractmethod
     def _spawn(self, port: int, username: str, password: str) -> int:
-        raise NotImplementedError
+        """Start the program; gives the port it listens on."""
 
     def _popen(self, command: list[str], pass_fds: tuple[int, ...] = ()) -> None:
         self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and arguments)

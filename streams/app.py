@@ -228,7 +228,7 @@ def build_app(
             if processed is not None:
                 await _publish(events, processed.events)
                 services.observed(processed)
-                _count(partition, held.worker)
+                _count(partition, processed)
             if pending.get(partition) is not held:
                 # Revoked while we waited: another worker may write this checkpoint by now.
                 continue
@@ -270,14 +270,8 @@ async def _publish(topic: Any, batch: EventBatch) -> None:
     await sent
 
 
-_counted: dict[int, tuple[int, int, int]] = {}
-
-
-def _count(partition: int, worker: PartitionWorker) -> None:
-    """Move the metrics to the worker's counters."""
-    now = (worker.counters.accepted, worker.counters.duplicates, worker.counters.events)
-    before = _counted.get(partition, now)
-    _counted[partition] = now
-    for metric, new, old in zip((_OBSERVATIONS, _DUPLICATES, _EVENTS), now, before, strict=True):
-        if new > old:
-            metric.labels(str(partition)).inc(new - old)
+def _count(partition: int, processed: Processed) -> None:
+    """Add a processed record to the metrics."""
+    _OBSERVATIONS.labels(str(partition)).inc(len(processed.batch))
+    _DUPLICATES.labels(str(partition)).inc(processed.duplicate_count)
+    _EVENTS.labels(str(partition)).inc(len(processed.events.events))

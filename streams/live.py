@@ -23,7 +23,6 @@ class ThingTracker:
         self._states: OrderedDict[str, Thing] = OrderedDict()
         self._changed: set[str] = set()
         self.observation_count = 0
-        self.newest_ns = 0
 
     def observe(self, processed: Processed) -> None:
         """Take in one processed batch."""
@@ -53,7 +52,6 @@ class ThingTracker:
             )
             self._states.move_to_end(one.thing_id)
             self._changed.add(one.thing_id)
-            self.newest_ns = max(self.newest_ns, one.observed_ns)
             if len(self._states) > self._capacity:
                 gone, _ = self._states.popitem(last=False)
                 self._changed.discard(gone)
