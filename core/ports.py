@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.city import CameraPose
+from core.errors import DecodeError
 
 
 class RawMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,6 +42,31 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True, tag="rejection"):
     payload: bytes
     payload_bytes: int
     received_ns: int
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(list[Rejection])
+
+
+def encode_rejections(rejections: Sequence[Rejection]) -> bytes:
+    """Write rejections as one record of topic ``rejections``."""
+    return _ENCODER.encode(list(rejections))
+
+
+def decode_rejections(data: bytes) -> list[Rejection]:
+    """Read a record of topic ``rejections`` back.
+
+    Raises:
+        DecodeError: The bytes are no list of rejections.
+
+    Example:
+        >>> decode_rejections(encode_rejections([]))
+        []
+    """
+    try:
+        return _DECODER.decode(data)
+    except msgspec.MsgspecError as exc:
+        raise DecodeError("bad_rejections", f"log record of {len(data)} bytes: {exc}") from exc
 
 
 class MessageSource(Protocol):

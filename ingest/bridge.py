@@ -23,7 +23,7 @@ from core.observations import (
     pack,
     partition_of,
 )
-from core.ports import LogWriter, MessageSource, RawMessage, Rejection
+from core.ports import LogWriter, MessageSource, RawMessage, Rejection, encode_rejections
 from core.units import NS_PER_S, seconds_to_ns
 from ingest import metrics
 from ingest.decoders.common import REPEAT_WINDOW_S
@@ -40,27 +40,6 @@ REJECTIONS_BYTES = 1024 * 1024
 
 #: Messages remembered to recognise repeats: about 10 MB.
 REMEMBERED = 65_536
-
-_ENCODER = msgspec.msgpack.Encoder()
-_REJECTIONS = msgspec.msgpack.Decoder(list[Rejection])
-
-
-def encode_rejections(rejections: Sequence[Rejection]) -> bytes:
-    """Write rejections as one log record."""
-    return _ENCODER.encode(list(rejections))
-
-
-def decode_rejections(data: bytes) -> list[Rejection]:
-    """Read a record of topic ``rejections``.
-
-    Raises:
-        msgspec.MsgspecError: The bytes are no list of rejections.
-
-    Example:
-        >>> decode_rejections(encode_rejections([]))
-        []
-    """
-    return _REJECTIONS.decode(data)
 
 
 class Repeats:

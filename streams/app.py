@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import faust
-import msgspec
 from prometheus_client import Counter, Histogram
 
 from core import topics
@@ -22,7 +21,7 @@ from core.city import Device
 from core.clock import Clock
 from core.errors import DecodeError, ServiceError
 from core.events import EventBatch, encode_events
-from core.ports import Rejection
+from core.ports import Rejection, decode_rejections, encode_rejections
 from geo.tagging import Tagger
 from scenarios.engine import RuleEngine
 from streams.decisions import DecisionWriter
@@ -204,9 +203,7 @@ def build_app(
             payload_bytes=len(event.value),
             received_ns=services.clock.now_ns(),
         )
-        sent = await rejections.send(
-            key=None, value=msgspec.msgpack.encode([rejection]), partition=0
-        )
+        sent = await rejections.send(key=None, value=encode_rejections([rejection]), partition=0)
         await sent
 
     async def apply_rules(stream: Any) -> None:
@@ -250,9 +247,9 @@ def build_app(
         """Keep what could not be read where people can list it."""
         async for event in stream.noack().events():
             try:
-                kept = msgspec.msgpack.decode(event.value, type=list[Rejection])
+                kept = decode_rejections(event.value)
                 await services.store_rejections(kept)
-            except msgspec.MsgspecError as error:
+            except DecodeError as error:
                 _FAILED.inc()
                 logger.error("rejections record %d unreadable: %s", event.message.offset, error)
             event.ack()

@@ -13,9 +13,9 @@ from core import topics
 from core.clock import ManualClock, SystemClock
 from core.errors import ServiceError
 from core.observations import ObservationBatch, decode_batch, partition_of
-from core.ports import RawMessage
+from core.ports import RawMessage, decode_rejections
 from core.units import NS_PER_S
-from ingest.bridge import Bridge, Repeats, decode_rejections
+from ingest.bridge import Bridge, Repeats
 
 NOW_NS = 1_767_225_600 * NS_PER_S
 

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.observations import Stamp, decode_batch, encode_batch, pack
-from core.ports import RawMessage
+from core.ports import RawMessage, decode_rejections, encode_rejections
 from ingest import decoders
-from ingest.bridge import decode_rejections, encode_rejections
 from ingest.pipeline import KEPT_BYTES, decode_messages
 
 NOW_NS = 1_767_225_600_000_000_000
