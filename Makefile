@@ -23,6 +23,10 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.runtime
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-bench.lock
+	@touch $@
+
 .PHONY: setup
 setup: $(VENV)/.dev web ## The environment for work on the code
 
@@ -66,9 +70,10 @@ bench-geo: $(VENV)/.runtime ## The map index against shapely and GeoPandas: ARGS
 	$(BIN)/python -m benchmarks.bench_geo $(ARGS)
 
 .PHONY: lock
-lock: $(VENV)/.dev ## Resolve the lock files anew (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade -o requirements.lock
+lock: $(VENV)/.dev ## Resolve the lock files anew (needs uv; delete them first to upgrade)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
 	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra bench -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-bench.lock
 
 .PHONY: clean
 clean: ## Remove what was built (not the data folder)
