@@ -109,7 +109,7 @@ class CityProcess:
             self._address = await asyncio.to_thread(broker.start)
             if not isinstance(broker, ExternalBroker):
                 self._watch("broker", _keep_running(broker))
-            # Cameras come first: a background model needs what it has not seen.
+            # Cameras come first: they take the longest to get ready.
             self.start_child("vision", "run", "vision", "--clock", clock_text(clock))
         app = build_app(
             log_url=settings.log_url,

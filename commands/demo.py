@@ -6,6 +6,7 @@ import asyncio
 import bisect
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from rich.live import Live
 from api.terminal import city_view
 from commands.city_process import CityProcess
 from commands.sharing import clock_text
-from core.clock import ScaledClock
+from core.clock import HeldClock, ScaledClock
 from core.errors import ServiceError
 from core.settings import Settings
 from core.units import rfc3339_to_ns
@@ -31,6 +32,8 @@ from store.filters import IncidentFilter
 ROWS = 18
 #: Wall seconds given to what is on its way when a scored run ends.
 DRAIN_S = 2.0
+#: Longest wait for a part's first sign of life; a cold start takes a tenth of it.
+READY_S = 60.0
 
 
 class DemoPlan(NamedTuple):
@@ -60,13 +63,20 @@ async def run_demo(settings: Settings, plan: DemoPlan, console: Console) -> int:
         ServiceError: A part failed; says which and ends with its last words.
     """
     epoch_ns = _epoch_ns(settings, plan)
-    clock = ScaledClock(epoch_ns, plan.time_factor)
+    start_path = settings.data_dir / "city-start"
+    start_path.unlink(missing_ok=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    # City time stands until every part is ready: what a camera has not seen empty, it takes for
+    # part of the street.
+    clock = HeldClock(epoch_ns, plan.time_factor, start_path)
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     truth_path = settings.data_dir / "truth.jsonl"
     published_path = settings.data_dir / "published.jsonl"
     truth_path.unlink(missing_ok=True)
     published_path.unlink(missing_ok=True)
     async with CityProcess(settings, clock=clock, city=city) as process:
+        assert process.api is not None
+        await _ready(process, process.api.vision_watches.is_set, "vision")
         process.start_child(
             "simulators",
             "simulate",
@@ -75,9 +85,9 @@ async def run_demo(settings: Settings, plan: DemoPlan, console: Console) -> int:
             "--truth", str(truth_path),
             "--published", str(published_path),
         )  # fmt: skip
-        assert process.api is not None
         where = process.api.url
         console.print(f"页面 Page {where}   写入令牌 token for writing: {process.api.token}")
+        await _ready(process, lambda: not clock.held, "simulators")
         if plan.duration_s is None:
             await _watch(process, clock, where, console)
             return 0
@@ -102,6 +112,24 @@ async def run_demo(settings: Settings, plan: DemoPlan, console: Console) -> int:
         plan.json_path.parent.mkdir(parents=True, exist_ok=True)
         plan.json_path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return _verdict(result, figures, console)
+
+
+async def _ready(process: CityProcess, is_ready: Callable[[], bool], part: str) -> None:
+    """Wait until a part is ready.
+
+    Raises:
+        ServiceError: It failed, or takes longer than a cold start on a slow machine may.
+    """
+    until_s = time.monotonic() + READY_S
+    while not is_ready():
+        await asyncio.wait([process.failure], timeout=0.05)
+        if process.failure.done():
+            raise ServiceError(process.failure.result())
+        if time.monotonic() > until_s:
+            raise ServiceError(
+                f"{part} is not ready after {READY_S:.0f} s; "
+                f"see {process.settings.data_dir / 'logs' / part}.log"
+            )
 
 
 def _epoch_ns(settings: Settings, plan: DemoPlan) -> int:

@@ -171,6 +171,8 @@ class ApiParts:
         self.token = api_token(settings)
         self._city = city
         self._live = live
+        #: Set once vision says that it hears the cameras.
+        self.vision_watches = asyncio.Event()
         self._link = None if broker is None else self._link_to(broker)
         api = create_app(
             store=store,
@@ -229,6 +231,8 @@ class ApiParts:
         """Take what vision says of its cameras; what is malformed is not ours to judge."""
         if self._live is None or not isinstance(status, dict):
             return
+        if status.get("watching"):
+            self.vision_watches.set()
         states = []
         for camera_id, one in status.get("cameras", {}).items():
             with suppress(TypeError, KeyError, ValueError):

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from core.clock import Clock, ScaledClock
+from core.clock import Clock, HeldClock, ScaledClock
 from core.errors import SettingsError
 from core.settings import Settings
 from ingest.broker import BrokerAddress
 
 
 def clock_text(clock: Clock) -> str:
-    """A city clock as text, so that a child shares it: epoch, factor, start."""
+    """A city clock as text, so that a child shares it: epoch, factor, start or its file."""
+    if isinstance(clock, HeldClock):
+        return f"{clock.epoch_ns}:{clock.factor}:@{clock.start_path.resolve()}"
     if not isinstance(clock, ScaledClock):
         clock = ScaledClock(clock.now_ns(), 1.0)
     return f"{clock.epoch_ns}:{clock.factor}:{clock.started_ns}"
@@ -20,7 +22,9 @@ def clock_text(clock: Clock) -> str:
 
 def parse_clock(text: str) -> ScaledClock:
     """Read what :func:`clock_text` wrote."""
-    epoch, factor, started = text.split(":")
+    epoch, factor, started = text.split(":", 2)
+    if started.startswith("@"):
+        return HeldClock(int(epoch), float(factor), Path(started[1:]))
     return ScaledClock(int(epoch), float(factor), int(started))
 
 

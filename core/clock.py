@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
+from pathlib import Path
 from typing import Protocol
 
 
@@ -67,3 +70,56 @@ class ScaledClock:
     def wall_seconds_until(self, city_ns: int) -> float:
         """Wall seconds until city time reaches an instant; 0 when it has passed."""
         return max(0.0, (city_ns - self.now_ns()) / 1e9 / self.factor)
+
+
+class HeldClock(ScaledClock):
+    """City time that stands at its epoch until somebody starts it.
+
+    A city whose parts need a while to get ready begins when they are, however long that takes.
+    The start is a small file, so that all processes that were given its path start together.
+
+    Args:
+        epoch_ns: City time until the start, and at it.
+        factor: City seconds per wall second.
+        start_path: The file; a clock whose file exists already runs.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "city-start"
+        >>> parent, child = HeldClock(5, 20.0, path), HeldClock(5, 20.0, path)
+        >>> parent.now_ns(), child.held
+        (5, True)
+        >>> child.start()
+        >>> parent.held, parent.started_ns == child.started_ns
+        (False, True)
+    """
+
+    def __init__(self, epoch_ns: int, factor: float, start_path: Path) -> None:
+        super().__init__(epoch_ns, factor, 0)
+        self.start_path = start_path
+        self._held = True
+
+    @property
+    def held(self) -> bool:
+        """Whether city time still stands."""
+        if self._held:
+            try:
+                self.started_ns = int(self.start_path.read_text())
+            except FileNotFoundError:
+                return True
+            self._held = False
+        return False
+
+    def start(self) -> None:
+        """Let city time run; a clock that runs already goes on."""
+        begun = self.start_path.with_name(f"{self.start_path.name}.{os.getpid()}")
+        begun.write_text(str(time.monotonic_ns()))
+        with contextlib.suppress(FileExistsError):
+            os.link(begun, self.start_path)  # whole or not at all, and the first one wins
+        begun.unlink()
+        self._held = True
+        assert not self.held  # reads the start that won
+
+    def now_ns(self) -> int:
+        """City time now; the epoch while it is held."""
+        return self.epoch_ns if self.held else super().now_ns()

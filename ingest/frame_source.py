@@ -131,9 +131,12 @@ class FrameSource:
     def __init__(self, address: BrokerAddress, rings: FrameRings) -> None:
         self.rings = rings
         self.connects = 0
+        #: Whether the broker has confirmed that frames will come to us.
+        self.subscribed = False
         self._address = address
         self._client = build_client(address, f"qingniao-frames-{secrets.token_hex(4)}")
         self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
 
     def start(self) -> None:
@@ -159,6 +162,9 @@ class FrameSource:
         self.connects += 1
         for topic_filter, qos in FRAME_FILTERS:
             client.subscribe(topic_filter, qos)
+
+    def _on_subscribe(self, *_: Any) -> None:
+        self.subscribed = True
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         if message.retain:  # an old picture is no news

@@ -371,6 +371,7 @@ def run_vision_worker(
                 if now_s - told_s >= _STATUS_EVERY_S:
                     status = worker.status(clock.now_ns(), now_s - told_s, dict(rings.drops))
                     status["rejected"] |= rings.refused
+                    status["watching"] = source.subscribed
                     publisher.tell(status_topic(city.name), msgspec.json.encode(status))
                     told_s = now_s
         finally:

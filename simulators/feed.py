@@ -21,6 +21,7 @@ from simulators.flights import Flight
 from simulators.messages import MAX_DELAY_S, ScheduledMessage, digest, whole_ms, with_faults
 from simulators.remote_id import remote_id_messages
 from simulators.rendering import CityPainter
+from simulators.scribe import BLOCK_S
 from simulators.script import Block
 from simulators.sensors import SENSOR_KINDS, sensor_messages
 from simulators.world import World
@@ -119,6 +120,18 @@ class FrameMaker:
         self._painter = CityPainter(world.city, world.seed)
         # One per camera, replaced in the next block.
         self._simulators: dict[str, tuple[int, CameraSimulator]] = {}
+
+    def prepare(self) -> None:
+        """Paint what stands still before each camera: its first picture takes up to a second."""
+        world = self._world
+        missing = set(world.city.cameras)
+        end_ns = world.epoch_ns + BLOCK_S * NS_PER_S
+        for due in frames_due(world, world.epoch_ns, end_ns):
+            if due.camera_id in missing:
+                self.take(due)
+                missing.remove(due.camera_id)
+            if not missing:
+                return
 
     def take(self, due: FrameDue) -> bytes:
         """The frame's bytes as they are published."""

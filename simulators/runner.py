@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from core.clock import ScaledClock
+from core.clock import HeldClock, ScaledClock
 from core.topics import frame_topic
 from core.units import NS_PER_S, seconds_to_ns
 from geo.city import City
@@ -54,6 +54,11 @@ class _Pace:
         self._clock = clock
         self.stop = stop
 
+    def begin(self) -> None:
+        """Start city time where it is held."""
+        if isinstance(self._clock, HeldClock):
+            self._clock.start()
+
     def wait_for(self, city_ns: int) -> bool:
         """Sleep until city time reaches an instant; False when told to stop."""
         while not self.stop.is_set():
@@ -88,7 +93,8 @@ def run_simulators(
     Args:
         city: The city.
         seed: Of the world.
-        clock: City time; its epoch is the world's.
+        clock: City time; its epoch is the world's. One that is held is started here, once the
+            first messages and pictures are ready to be sent.
         broker: Where to publish.
         truth_path: What really happened goes here, and only here.
         published_path: What was published when goes here.
@@ -114,16 +120,21 @@ def run_simulators(
     pace = _Pace(clock, stop)
     published = PublishedLog(published_path)
     camera_thread: threading.Thread | None = None
+    pictures_ready = threading.Event()
     try:
         if cameras and city.cameras:
             camera_thread = threading.Thread(
                 target=_publish_frames,
-                args=(world, broker, pace, end_ns, published, counts),
+                args=(world, broker, pace, end_ns, published, counts, pictures_ready),
                 name="cameras",
                 daemon=True,
             )
             camera_thread.start()
-        _publish_readings(world, broker, pace, end_ns, published, counts, truth_path)
+        else:
+            pictures_ready.set()
+        _publish_readings(
+            world, broker, pace, end_ns, published, counts, truth_path, pictures_ready
+        )
         stop.wait(0 if duration_s is None else max(0.0, -pace.late_s(end_ns)))
     finally:
         stop.set()
@@ -146,10 +157,16 @@ def _publish_readings(
     published: PublishedLog,
     counts: RunCounts,
     truth_path: Path,
+    pictures_ready: threading.Event,
 ) -> None:
     connection = Connection(broker, f"qingniao-sim-{os.getpid()}")
     next_block = 0
+    world.block(0)
     try:
+        while not pictures_ready.wait(_NAP_S):
+            if pace.stop.is_set():
+                return
+        pace.begin()
         with TruthWriter(truth_path) as truth:
             for message in reading_messages(world, world.epoch_ns, end_ns):
                 while next_block <= world.index_at(message.at_ns):
@@ -183,12 +200,15 @@ def _publish_frames(
     end_ns: int,
     published: PublishedLog,
     counts: RunCounts,
+    ready: threading.Event,
 ) -> None:
     # A world of its own: blocks are kept without a lock, and both say the same.
     world = World(world.city, seed=world.seed, epoch_ns=world.epoch_ns)
     maker = FrameMaker(world)
     connection = Connection(broker, f"qingniao-sim-frames-{os.getpid()}")
     try:
+        maker.prepare()
+        ready.set()
         for due in frames_due(world, world.epoch_ns, end_ns):
             if not pace.wait_for(due.at_ns):
                 return
@@ -208,6 +228,7 @@ def _publish_frames(
         _LOG.exception("cameras stopped")
         raise
     finally:
+        ready.set()
         connection.close()
 
 

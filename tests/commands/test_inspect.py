@@ -9,7 +9,7 @@ from rich.console import Console
 from commands.inspect import print_check, print_explanation, print_quarantine
 from commands.parts import api_token, ingest_id, open_store
 from commands.sharing import clock_text, parse_clock
-from core.clock import ManualClock, ScaledClock
+from core.clock import HeldClock, ManualClock, ScaledClock
 from core.errors import NotFoundError
 from core.ports import Rejection
 from core.settings import Settings, load_settings
@@ -95,6 +95,19 @@ def test_the_token_is_made_once_and_private(settings: Settings) -> None:
 
 def test_each_start_of_ingest_has_its_own_name(tmp_path: Path) -> None:
     assert [ingest_id(tmp_path), ingest_id(tmp_path)] == ["ingest/000001", "ingest/000002"]
+
+
+def test_a_held_clock_is_started_by_one_process_for_all(tmp_path: Path) -> None:
+    clock = HeldClock(5, 20.0, tmp_path / "city-start")
+    child = parse_clock(clock_text(clock))
+    assert (clock.now_ns(), child.now_ns()) == (5, 5)
+    child.start()  # type: ignore[attr-defined]
+    started_ns = child.started_ns
+    clock.start()
+    assert not clock.held
+    assert clock.started_ns == started_ns
+    assert clock.now_ns() > 5
+    assert [one.name for one in tmp_path.iterdir()] == ["city-start"]
 
 
 def test_a_clock_survives_the_way_to_a_child() -> None:

@@ -15,7 +15,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from core.clock import ScaledClock
+from core.clock import HeldClock, ScaledClock
 from core.errors import InputError, ServiceError
 from geo.city import generate_city
 from ingest.broker import BrokerAddress, EmbeddedBroker
@@ -88,6 +88,29 @@ def test_all_readings_are_published_in_city_time(broker, tmp_path):
     assert ("camera-1" in {thing for thing, _ in published}) == (counts.frames > 0)
     now_ns = time.monotonic_ns()
     assert all(now_ns - 60 * S < wall_ns <= now_ns for wall_ns in published.values())
+
+
+def test_city_time_begins_when_the_first_pictures_can_be_sent(broker, tmp_path):
+    city = generate_city(7)
+    clock = HeldClock(EPOCH_NS, 20.0, tmp_path / "city-start")
+    shared = HeldClock(EPOCH_NS, 20.0, tmp_path / "city-start")
+    assert shared.held
+    counts = run_simulators(
+        city=city,
+        seed=7,
+        clock=clock,
+        broker=broker,
+        truth_path=tmp_path / "truth.jsonl",
+        published_path=tmp_path / "published.jsonl",
+        duration_s=2.0,
+    )
+    assert not shared.held
+    assert shared.started_ns == clock.started_ns
+    assert counts.frames_late == 0
+    seen = {(thing, at_ns) for thing, at_ns in read_published(tmp_path / "published.jsonl")}
+    fixed = sorted(one.camera_id for one in city.cameras.values() if one.pose is not None)
+    first_ns = {camera: min(at for thing, at in seen if thing == camera) for camera in fixed}
+    assert all(at_ns < EPOCH_NS + 2 * S for at_ns in first_ns.values())
 
 
 def test_a_stop_from_elsewhere_ends_the_run(broker, tmp_path):
