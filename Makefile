@@ -65,6 +65,12 @@ test-kafka: $(VENV)/.dev ## The stream app on a Kafka broker, and every service 
 	@sh tests/install_servers.sh
 	$(BIN)/python -m pytest tests/kafka tests/deploy $(PYTEST_ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.dev web ## The crash harness at length: fifty times kill -9 under 2,000 messages/s: KILLS=50 SEED=4
+	@sh tests/install_servers.sh
+	QINGNIAO_CHAOS_KILLS=$(or $(KILLS),50) QINGNIAO_CHAOS_SEED=$(or $(SEED),4) \
+		$(BIN)/python -m pytest tests/acceptance/test_chaos.py -s $(PYTEST_ARGS)
+
 .PHONY: bench-geo
 bench-geo: $(VENV)/.runtime ## The map index against shapely and GeoPandas: ARGS="--quick", ARGS="--strict"
 	$(BIN)/python -m benchmarks.bench_geo $(ARGS)

@@ -130,6 +130,7 @@ class CityProcess:
             partitions=settings.partitions,
             ingest_id=ingest_id(settings.data_dir),
             watermark_ns=await asyncio.to_thread(self.store.watermark_ns),
+            inflight=settings.mqtt.inflight,
         )
         self.carrying = self._watch("ingest", self.bridge.run(), may_end=self._source is not None)
         if self._source is None:

@@ -112,7 +112,11 @@ class SparseTexts(msgspec.Struct, frozen=True):
 
 
 class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs"):
-    """Observations as columns; a batch of no rows is a tick: only time has passed."""
+    """Observations as columns; a batch of no rows is a tick: only time has passed.
+
+    ``deliveries`` is what ingest needs at its next start to know a repeated message; see
+    :mod:`ingest.repeats`.
+    """
 
     stamp: Stamp
     ids: list[str]
@@ -128,6 +132,7 @@ class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs"):
     measures: dict[str, SparseFloats]
     labels: dict[str, SparseTexts]
     snapshots: dict[int, list[str]]
+    deliveries: bytes = b""  # int64, shape (m, 2): message key, time of receipt
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -206,7 +211,9 @@ class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs"):
             )
 
 
-def pack(observations: Sequence[Observation], stamp: Stamp) -> ObservationBatch:
+def pack(
+    observations: Sequence[Observation], stamp: Stamp, deliveries: bytes = b""
+) -> ObservationBatch:
     """Turn observations into columns.
 
     Example:
@@ -268,6 +275,7 @@ def pack(observations: Sequence[Observation], stamp: Stamp) -> ObservationBatch:
             for name, (rows, texts) in labels.items()
         },
         snapshots=snapshots,
+        deliveries=deliveries,
     )
 
 

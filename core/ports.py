@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -17,6 +17,8 @@ class RawMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message as it came in, before anybody read it.
 
     ``received_ns`` is city time. ``token`` is what the source needs to acknowledge it.
+    ``packet_id`` is MQTT's packet identifier, under which a broker repeats a message that it
+    got no acknowledgement for; 0 where there is none.
     """
 
     topic: str
@@ -26,6 +28,7 @@ class RawMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retained: bool = False
     duplicate: bool = False
     token: int = 0
+    packet_id: int = 0
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True, tag="rejection"):
@@ -86,6 +89,10 @@ class LogWriter(Protocol):
 
     async def append(self, topic: str, partition: int, value: bytes, *, key: bytes | None) -> None:
         """Write one record; returns when it is durable, raises ServiceError when it is not."""
+        ...
+
+    def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
+        """The records of a partition, the newest first; raises ServiceError as ``append``."""
         ...
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
-
-import msgspec
+from contextlib import aclosing
 
 from core import topics
 from core.clock import Clock
-from core.errors import ServiceError
+from core.errors import DecodeError, ServiceError
 from core.observations import (
     MAX_BATCH,
     Observation,
     Stamp,
+    decode_batch,
     encode_batch,
     pack,
     partition_of,
@@ -26,8 +25,8 @@ from core.observations import (
 from core.ports import LogWriter, MessageSource, RawMessage, Rejection, encode_rejections
 from core.units import NS_PER_S, seconds_to_ns
 from ingest import metrics
-from ingest.decoders.common import REPEAT_WINDOW_S
 from ingest.pipeline import decode_messages
+from ingest.repeats import DeliveryWriter, Repeats
 
 log = logging.getLogger("ingest.bridge")
 
@@ -38,57 +37,8 @@ ROUND_BYTES = 1024 * 1024
 #: Rejections of one log record: payloads are cut to 64 KiB, so a record is at most 1 MiB.
 REJECTIONS_BYTES = 1024 * 1024
 
-#: Messages remembered to recognise repeats: about 10 MB.
-REMEMBERED = 65_536
-
-
-class Repeats:
-    """Gives a message that MQTT repeats (DUP) the time of receipt it had at first.
-
-    Where a device sends neither time nor number, the time of receipt makes an observation's
-    id; so the repeat's observations get the ids of the first, and take effect once. Entries
-    leave after :data:`~ingest.decoders.common.REPEAT_WINDOW_S`, or when there are too many.
-    """
-
-    def __init__(self, window_s: float = REPEAT_WINDOW_S, remembered: int = REMEMBERED) -> None:
-        self._window_ns = seconds_to_ns(window_s)
-        self._remembered = remembered
-        self._first: OrderedDict[bytes, int] = OrderedDict()
-
-    def settle(self, messages: Sequence[RawMessage]) -> list[RawMessage]:
-        """The messages, repeats with their first time of receipt; order is kept."""
-        settled = []
-        for message in messages:
-            if message.qos == 0:
-                settled.append(message)
-                continue
-            key = hashlib.blake2b(
-                message.topic.encode("utf-8", "replace") + b"\0" + message.payload, digest_size=16
-            ).digest()
-            first_ns = self._first.get(key)
-            if (
-                message.duplicate
-                and first_ns is not None
-                and message.received_ns - first_ns <= self._window_ns
-            ):
-                metrics.REPEATS.inc()
-                settled.append(msgspec.structs.replace(message, received_ns=first_ns))
-                continue
-            self._first[key] = message.received_ns
-            self._first.move_to_end(key)
-            settled.append(message)
-        self._evict(messages[-1].received_ns if messages else 0)
-        return settled
-
-    def _evict(self, now_ns: int) -> None:
-        while self._first:
-            key = next(iter(self._first))
-            if (
-                len(self._first) <= self._remembered
-                and self._first[key] >= now_ns - self._window_ns
-            ):
-                return
-            del self._first[key]
+#: Records of each partition that are read at the start, at most, to know repeated messages.
+RESTORED_RECORDS = 65_536
 
 
 class Bridge:
@@ -111,6 +61,8 @@ class Bridge:
         allowed_lateness_s: How far the watermark stays behind the newest observation.
         tick_interval_s: City seconds of silence after which a tick is written.
         watermark_ns: Where the watermark stood before a restart; it never goes back.
+        inflight: Messages that the source may hold without an acknowledgement; as many are
+            looked for in the log at the start, because the broker may repeat them.
     """
 
     def __init__(
@@ -125,6 +77,7 @@ class Bridge:
         allowed_lateness_s: float = 30.0,
         tick_interval_s: float = 5.0,
         watermark_ns: int = 0,
+        inflight: int = 4096,
     ) -> None:
         self._source = source
         self._log = log_writer
@@ -138,6 +91,7 @@ class Bridge:
         factor = float(getattr(clock, "factor", 1.0))
         self._tick_wall_s = max(0.01, tick_interval_s / max(factor, 1e-6))
         self._repeats = Repeats()
+        self._inflight = inflight
         self._last_round_ns = clock.now_ns()
 
         self.watermark_ns = watermark_ns
@@ -162,6 +116,7 @@ class Bridge:
             ServiceError: The log failed. What it did not take is not acknowledged, so the
                 broker keeps it.
         """
+        await self._restore()
         batches = self._source.batches()
         pending: asyncio.Task[Sequence[RawMessage]] | None = None
         try:
@@ -197,13 +152,14 @@ class Bridge:
             await self._carry_part(part)
 
     async def _carry_part(self, messages: Sequence[RawMessage]) -> None:
-        observations, rejections = decode_messages(self._repeats.settle(messages), city=self._city)
+        settled = self._repeats.settle(messages)
+        observations, rejections = decode_messages(settled, city=self._city)
         for one in observations:
             # A device clock may run ahead; time has not.
             self._advance_to(min(one.observed_ns, one.received_ns) - self._lateness_ns)
         try:
             await self._write_rejections(rejections)
-            await self._write_observations(observations)
+            await self._write_observations(observations, DeliveryWriter(settled))
         except ServiceError as exc:
             log.critical(
                 "the log failed: %s; %d messages stay unacknowledged with the broker, ingest stops",
@@ -221,7 +177,7 @@ class Bridge:
             ServiceError: The log failed.
         """
         self._advance_to(self._clock.now_ns() - self._lateness_ns)
-        await self._write_round([[] for _ in range(self._partitions)])
+        await self._write_round([[] for _ in range(self._partitions)], DeliveryWriter([]))
         self.ticks += 1
 
     async def _tick_if_due(self) -> None:
@@ -229,18 +185,47 @@ class Bridge:
         if due and getattr(self._source, "live", True):
             await self.tick()
 
+    async def _restore(self) -> None:
+        """Learn from the log what the broker may repeat, and how far time had come.
+
+        What the broker was not told of is among the newest ``inflight`` messages of the log,
+        because acknowledgements go out in the order of the log.
+        """
+        for partition in range(self._partitions):
+            deliveries: list[bytes] = []
+            messages = records = 0
+            async with aclosing(self._log.backwards(topics.OBSERVATIONS, partition)) as newest:
+                async for record in newest:
+                    records += 1
+                    try:
+                        batch = decode_batch(record)
+                    except DecodeError:
+                        continue  # not ours; whoever reads it sets it aside
+                    self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
+                    deliveries.append(batch.deliveries)
+                    # All rows of a message are received at once.
+                    receipts = zip(batch.topics, batch.received_ns.tolist(), strict=True)
+                    messages += len(set(receipts))
+                    if messages >= self._inflight or records >= RESTORED_RECORDS:
+                        break
+            self._repeats.restore(reversed(deliveries))
+
     def _advance_to(self, watermark_ns: int) -> None:
         self.watermark_ns = max(self.watermark_ns, min(watermark_ns, self._clock.now_ns()))
 
-    async def _write_observations(self, observations: list[Observation]) -> None:
+    async def _write_observations(
+        self, observations: list[Observation], deliveries: DeliveryWriter
+    ) -> None:
         rows: list[list[Observation]] = [[] for _ in range(self._partitions)]
         for one in observations:
             rows[partition_of(one.thing_id, self._partitions)].append(one)
         # Usually one round; a SenML pack may hold more observations than a record.
         for start in range(0, max(1, *map(len, rows)), MAX_BATCH):
-            await self._write_round([part[start : start + MAX_BATCH] for part in rows])
+            await self._write_round([part[start : start + MAX_BATCH] for part in rows], deliveries)
 
-    async def _write_round(self, rows: Sequence[Sequence[Observation]]) -> None:
+    async def _write_round(
+        self, rows: Sequence[Sequence[Observation]], deliveries: DeliveryWriter
+    ) -> None:
         """One record to every partition, in the order of the sequence."""
         logged_ns, started_ns = self._clock.now_ns(), time.monotonic_ns()
         records = []
@@ -254,7 +239,7 @@ class Bridge:
                 logged_ns=logged_ns,
                 wall_ns=started_ns,
             )
-            records.append(encode_batch(pack(part, stamp)))
+            records.append(encode_batch(pack(part, stamp, deliveries.of(part))))
         if len(records) == 1:
             await self._append(topics.OBSERVATIONS, 0, records[0])
         else:

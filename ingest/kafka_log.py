@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from core.errors import ServiceError
@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 _RETRY_S = 0.5
 
 _CLOSE_S = 3.0
+
+#: Records read at once where the log is read backwards.
+_PAGE_RECORDS = 256
 
 
 class KafkaLog:
@@ -83,6 +86,39 @@ class KafkaLog:
                 f"log: {topic}[{partition}], record of {len(value)} bytes, was not taken by "
                 f"Kafka at {self._servers}: {exc}"
             ) from exc
+
+    async def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
+        """The records of a partition, the newest first."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        at = TopicPartition(topic, partition)
+        try:
+            await consumer.start()
+            consumer.assign([at])
+            first = (await consumer.beginning_offsets([at]))[at]
+            upto = (await consumer.end_offsets([at]))[at]
+            while upto > first:
+                start = max(first, upto - _PAGE_RECORDS)
+                consumer.seek(at, start)
+                page: list[bytes] = []
+                async with asyncio.timeout(self._wait_s):
+                    while await consumer.position(at) < upto:
+                        found = await consumer.getmany(at, timeout_ms=1000)
+                        page += [
+                            one.value
+                            for one in found.get(at, ())
+                            if one.offset < upto and one.value is not None
+                        ]
+                for value in reversed(page):
+                    yield value
+                upto = start
+        except (KafkaError, TimeoutError) as exc:
+            raise ServiceError(
+                f"log: {topic}[{partition}] on Kafka at {self._servers} cannot be read: {exc}"
+            ) from exc
+        finally:
+            await consumer.stop()
 
     async def close(self) -> None:
         """Send what is buffered and disconnect; gives up after three seconds."""

@@ -480,6 +480,7 @@ class MqttSource:
             retained=message.retain,
             duplicate=message.dup,
             token=token if message.qos else 0,
+            packet_id=message.mid,
         )
         with self._lock:
             self._queue.append(raw)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 #: comes first: it bounds the work that is done again after a kill.
 CHECKPOINT_RECORDS = 500
 CHECKPOINT_S = 2.0
+
+#: Records read at once where the log is read backwards.
+_PAGE_RECORDS = 256
 
 #: What topics are made with on Kafka; the embedded log needs none of it.
 _TOPIC_CONFIG = {"max.message.bytes": str(topics.MAX_RECORD_BYTES)}
@@ -77,6 +80,7 @@ class FaustLog:
     """The log as ingest sees it (core.ports.LogWriter), through the app's producer."""
 
     def __init__(self, app: Any) -> None:
+        self._app = app
         self._topics = {
             name: app.topic(name, key_type=bytes, value_type=bytes)
             for name in (topics.OBSERVATIONS, topics.REJECTIONS)
@@ -86,6 +90,25 @@ class FaustLog:
         """Write one record; returns when it is durable."""
         sent = await self._topics[topic].send(key=key, value=value, partition=partition)
         await sent
+
+    async def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
+        """The records of a partition of the embedded log, the newest first."""
+        transport = self._app.transport
+        log = await transport.acquire()
+        try:
+            upto = log.end(topic, partition)
+            while upto > (first := log.first(topic, partition)):
+                start = max(first, upto - _PAGE_RECORDS)
+                page, at = [], start
+                while at < upto and (found := await log.fetch(topic, partition, at)):
+                    page += [one for one in found if one.offset < upto]
+                    at = found[-1].offset + 1
+                for record in reversed(page):
+                    if record.value is not None:
+                        yield record.value
+                upto = start
+        finally:
+            await transport.release()
 
 
 class _Pending:

@@ -48,7 +48,14 @@ def wait_until_equal(get: Callable[[], Any], wanted: Any, timeout_s: float = 30.
 class City:
     """A running city: its page, and its broker."""
 
-    def __init__(self, data_dir: Path, broker: BrokerAddress) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        broker: BrokerAddress,
+        *,
+        packs: Path | None = None,
+        wait: bool = True,
+    ) -> None:
         self.data_dir = data_dir
         self.broker = broker
         env = os.environ | {
@@ -58,12 +65,20 @@ class City:
             "QINGNIAO_MQTT__USERNAME": broker.username,
             "QINGNIAO_MQTT__PASSWORD": broker.password,
         }
-        output = data_dir.parent / f"{data_dir.name}.out"
-        with output.open("ab") as log:
-            start = log.tell()
+        if packs is not None:
+            env["QINGNIAO_PACKS"] = str(packs)
+        self._output = data_dir.parent / f"{data_dir.name}.out"
+        with self._output.open("ab") as log:
+            self._start = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cli", "run"], cwd=ROOT, env=env, stdout=log, stderr=log
             )
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until it serves."""
+        output, start = self._output, self._start
 
         def told() -> re.Match[bytes] | None:
             assert self.process.poll() is None, output.read_bytes()[start:].decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,8 @@ from core.errors import ServiceError
 from core.observations import ObservationBatch, decode_batch, partition_of
 from core.ports import RawMessage, decode_rejections
 from core.units import NS_PER_S
-from ingest.bridge import Bridge, Repeats
+from ingest.bridge import Bridge
+from ingest.repeats import Repeats
 
 NOW_NS = 1_767_225_600 * NS_PER_S
 
@@ -38,6 +39,11 @@ class MemoryLog:
             raise ServiceError("the disk is full")
         self.records.append((topic, partition, value))
         self.journal.append(("append", topic))
+
+    async def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
+        for at, number, value in reversed(self.records):
+            if (at, number) == (topic, partition):
+                yield value
 
     def batches(self) -> list[ObservationBatch]:
         return [decode_batch(v) for topic, _, v in self.records if topic == topics.OBSERVATIONS]
@@ -291,13 +297,51 @@ def test_repeats(second: RawMessage, same: bool) -> None:
     assert (repeats.settle([second])[0].received_ns == first.received_ns) is same
 
 
+@pytest.mark.parametrize("partitions", [1, 4])
+async def test_after_a_kill_a_repeat_is_known_and_a_second_equal_reading_is_not(
+    partitions: int,
+) -> None:
+    """Of two equal readings in flight the log had only the first when ingest was killed."""
+    first = untimed(0, packet_id=7)
+    bridge, _, log, _ = a_bridge([[first, a_message("w-2", packet_id=9)]], partitions=partitions)
+    await bridge.run()
+    again = [untimed(30, packet_id=7, duplicate=True), untimed(30.1, packet_id=8, duplicate=True)]
+    restarted, source, new_log, _ = a_bridge([again], partitions=partitions)
+    new_log.records = list(log.records)
+    await restarted.run()
+    rows = [row for batch in new_log.batches() for row in batch if row.topic == first.topic]
+    ids = [row.id for row in rows]
+    assert ids[0] == ids[1] != ids[2]
+    assert len(source.acknowledged) == 2
+    assert restarted.watermark_ns >= bridge.watermark_ns > 0
+
+
+async def test_a_start_reads_no_more_of_the_log_than_the_broker_can_repeat() -> None:
+    bridge, _, log, _ = a_bridge([[a_message(at_s=second)] for second in range(20)])
+    await bridge.run()
+    read: list[bytes] = []
+
+    class Watched(MemoryLog):
+        async def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
+            async for value in super().backwards(topic, partition):
+                read.append(value)
+                yield value
+
+    watched = Watched([])
+    watched.records = log.records
+    clock = ManualClock(NOW_NS)
+    source = ListSource([], [])
+    await Bridge(source, watched, clock, city="c", partitions=1, ingest_id="i/2", inflight=5).run()
+    assert len(read) == 5
+
+
 def test_repeats_are_forgotten() -> None:
     repeats = Repeats(window_s=10.0, remembered=3)
     for second in range(6):
         repeats.settle([a_message(f"w-{second}", at_s=second)])
-    assert len(repeats._first) == 3
+    assert len(repeats) == 3
     repeats.settle([a_message("late", at_s=100)])
-    assert len(repeats._first) == 1
+    assert len(repeats) == 1
     assert repeats.settle([]) == []
 
 

@@ -1,0 +1,67 @@
+"""The crash harness: ``kill -9`` of everything but the broker, the broker restarted between.
+
+``make chaos`` kills fifty times; the bounded run in the tests four times. In the end every
+number took effect exactly once in rule counters, events and incidents.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from numbered_stream import PACK, NumberedStream, alarms, outcome, wait_until_decided
+from running_city import City
+
+from ingest.broker import MosquittoBroker, find_mosquitto
+
+KILLS = int(os.environ.get("QINGNIAO_CHAOS_KILLS", "4"))
+SEED = int(os.environ.get("QINGNIAO_CHAOS_SEED", "4"))
+#: The longest a city lives before it is killed, counted from the start of its process.
+LIFE_S = 5.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120 + 20 * KILLS)
+@pytest.mark.skipif(not find_mosquitto(), reason="needs a broker that outlives the city: mosquitto")
+def test_every_number_once_whatever_is_killed(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    data_dir, packs = tmp_path / "data", tmp_path / "packs"
+    packs.mkdir()
+    (packs / "chaos-pulse.yaml").write_text(PACK, encoding="utf-8")
+    (tmp_path / "broker").mkdir()
+    broker = MosquittoBroker(tmp_path / "broker")
+    broker.start()
+    try:
+        # The session is made by the first city: what is sent before it has one is nobody's.
+        city = City(data_dir, broker.address, packs=packs)
+        stream = NumberedStream(broker.address)
+        stream.start()
+        for number in range(1, KILLS + 1):
+            time.sleep(chance.uniform(0.2, LIFE_S))
+            if number % 3 == 2:
+                broker.stop()
+                broker.start()
+            children = psutil.Process(city.process.pid).children(recursive=True)
+            city.kill()
+            _, alive = psutil.wait_procs(children, timeout=5)
+            assert not alive, "a killed city leaves no process behind"
+            city = City(data_dir, broker.address, packs=packs, wait=False)
+            print(f"kill {number} of {KILLS}: {stream.sent} numbers sent", flush=True)
+        city.wait()
+        sent = stream.finish()
+        wait_until_decided(data_dir / "store.sqlite3", sent, 60 + sent / 2_000)
+        assert city.stop() == 0
+        came = outcome(data_dir, packs)
+        assert came.raised == alarms(sent)
+        assert came.incidents == alarms(sent)
+        assert came.evidence == alarms(sent)
+        assert came.counters.accepted == sent
+        assert came.counters.events == sum(alarms(sent).values())
+        assert came.rejected == 0
+        print(f"{sent} numbers, {came.counters.duplicates} deliveries more, each took effect once")
+    finally:
+        broker.stop()
