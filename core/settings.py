@@ -83,7 +83,8 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".qingniao"), description="Folder of the log, store and pictures")
     city: str = Field(
         "generated",
-        description="`generated`, or a folder with a city profile (`city.yaml`) or data",
+        description="`generated` (also with the devices of a `generated:street`, `:district` or "
+        "`:city`), or a folder with a city profile (`city.yaml`) or data",
     )
     city_seed: int = Field(7, description="Seed of what is generated in the city")
     broker: str = Field(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from core.errors import LayerError
 from geo.generator import generate_city
+from geo.instruments import SIZES, equip
 from geo.model import City
 from geo.profile import load_profiled_city
 
@@ -17,8 +18,9 @@ def load_city(spec: str, *, seed: int = 7) -> City:
     """Load a city.
 
     Args:
-        spec: ``generated``, or a folder with a profile (``city.yaml``), or a folder with the
-            files that a built-in profile names.
+        spec: ``generated``; ``generated:street``, ``generated:district`` or
+            ``generated:city``, with as many devices as those have; a folder with a profile
+            (``city.yaml``); or a folder with the files that a built-in profile names.
         seed: Of the generator, for what is generated.
 
     Raises:
@@ -34,6 +36,12 @@ def load_city(spec: str, *, seed: int = 7) -> City:
     """
     if spec == GENERATED:
         return generate_city(seed)
+    word, _, size_name = spec.partition(":")
+    if word == GENERATED:
+        size = SIZES.get(size_name)
+        if size is None:
+            raise LayerError(f"city: a size of {', '.join(SIZES)} was wanted, got {size_name!r}")
+        return equip(generate_city(seed, size_m=size.size_m), seed=seed, size=size)
     folder = Path(spec)
     if not folder.is_dir():
         raise LayerError(f"city: `generated` or a folder was wanted, got {spec!r}")

@@ -54,6 +54,9 @@ KIND_OF_MEASURE: Mapping[str, str] = {
     "pm10_ug_m3": "site_air",
     "noise_db": "site_air",
     "occupied": "parking",
+    "tilt_change_deg": "structure",
+    "inlet_pressure_pa": "gas_regulator",
+    "supply_temperature_c": "heat_substation",
 }
 
 T = TypeVar("T")
