@@ -1,0 +1,1 @@
+"""From boxes in single pictures to things that keep their number."""
