@@ -49,12 +49,18 @@ class NearMiss(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fault"):
-    """A message that was sent twice or late; ``kind`` is ``duplicate`` or ``delay``."""
+    """What a network or a device did wrong; kinds are those of a fault plan.
+
+    A fault of a message names its thing and time, and how long it was held back. A fault of a
+    device lasts from ``observed_ns`` to ``ended_ns``; ``amount`` is what it is off by.
+    """
 
     kind: str
     thing_id: str
     observed_ns: int
     delay_s: float = 0.0
+    ended_ns: int = 0
+    amount: float = 0.0
 
 
 class Truth(NamedTuple):

@@ -55,8 +55,8 @@ class Lie(NamedTuple):
     """A fault inside a device, from one instant to another.
 
     ``drift`` adds ``amount`` of the measure's units an hour; ``stuck`` repeats what it read when
-    it began; ``deaf`` reads as if nothing happened; ``skew`` moves its clock by ``amount``
-    seconds.
+    it began; ``deaf`` reads as if nothing happened; ``cry`` reads ``amount`` whatever happens;
+    ``skew`` moves its clock by ``amount`` seconds. Drift and cry are of the first measure.
     """
 
     kind: str
@@ -198,7 +198,7 @@ class _Group:
     ) -> list[Floats]:
         """What is read, cut to steps: one array per signal, of the reports' shape."""
         read_at, deaf = times, np.zeros(len(times), np.bool_)
-        gained = np.zeros(len(times))
+        gained, cried = np.zeros(len(times)), np.full(len(times), np.nan)
         for thing, many in (lies or {}).items():
             number = self.number_of.get(thing)
             if number is None:
@@ -209,6 +209,8 @@ class _Group:
                     read_at = np.where(rows, lie.start_ns, read_at)
                 elif lie.kind == "deaf":
                     deaf |= rows
+                elif lie.kind == "cry":
+                    cried[rows] = lie.amount
                 elif lie.kind == "drift":
                     hours = (times - lie.start_ns) / (3600 * NS_PER_S)
                     gained = gained + np.where(rows, lie.amount * hours, 0.0)
@@ -232,7 +234,7 @@ class _Group:
             if signal.noise:
                 value = value + signal.noise * normal(keys, millis * 16 + place)
             if place == 0:
-                value = value + gained
+                value = np.where(np.isnan(cried), value + gained, cried)
             steps = np.round(np.clip(value, signal.low, signal.high) / signal.quantum)
             found.append(np.round(steps * signal.quantum, 6))
         return found
