@@ -72,7 +72,8 @@ chaos: $(VENV)/.dev web ## The crash harness at length: fifty times kill -9 unde
 		$(BIN)/python -m pytest tests/acceptance/test_chaos.py -s $(PYTEST_ARGS)
 
 .PHONY: bench-geo
-bench-geo: $(VENV)/.runtime ## The map index against shapely and GeoPandas: ARGS="--quick", ARGS="--strict"
+bench-geo: $(VENV)/.dev $(VENV)/.bench ## The map index against its peers, from shapely to PostGIS: ARGS="--quick", ARGS="--strict"
+	@sh tests/install_servers.sh
 	$(BIN)/python -m benchmarks.bench_geo $(ARGS)
 
 .PHONY: lock

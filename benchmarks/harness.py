@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,8 @@ def at_most(figure: str, value: float, unit: str, goal: float) -> Figure:
     return Figure(figure, value, unit, goal, value <= goal)
 
 
-def publish(name: str, figures: list[Figure]) -> None:
-    """Print the table and write ``build/bench/<name>.json``."""
+def publish(name: str, figures: list[Figure], notes: Sequence[str] = ()) -> None:
+    """Print the table, with notes under it, and write ``build/bench/<name>.json``."""
     table = Table(title=f"bench {name}")
     for heading in ("figure", "value", "unit", "peer", "peer's", "ratio", "goal", "met"):
         table.add_column(heading, justify="left" if heading in {"figure", "peer"} else "right")
@@ -87,7 +87,10 @@ def publish(name: str, figures: list[Figure]) -> None:
             _shown(one.goal),
             met,
         )
-    Console(width=140).print(table)
+    console = Console(width=140)
+    console.print(table)
+    for note in notes:
+        console.print(note, markup=False, highlight=False)
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}.json"
     path.write_text(json.dumps([asdict(one) for one in figures], indent=1) + "\n", "utf-8")

@@ -18,7 +18,8 @@ may be asked by several threads.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import shapely
@@ -54,6 +55,9 @@ _TYPE_POINTS = (0, 4)
 _TYPE_LINES = (1, 2, 5)
 _TYPE_AREAS = (3, 6)
 _TYPE_COLLECTION = 7
+
+#: What a table of nearest features is made of, besides its areas.
+_NEAREST_ARRAYS = ("segments", "owners", "area_numbers", "plan", "starts", "refs")
 
 
 class Pairs(NamedTuple):
@@ -108,12 +112,26 @@ class CellTable:
         self.closed = closed
         self.feature_count = len(shapes)
         plan = _plan(edges, shapes, cells)
-        self._cell_count = int(plan[5]) * int(plan[6])
         self._words = _build_words(edges, owners, plan, len(shapes))
         self._numbers = np.concatenate([plan, edges.ravel()])
 
     def __len__(self) -> int:
         return self.feature_count
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All that the table is, for a file; see :mod:`geo.table_cache`."""
+        facts = np.array([self.closed, self.feature_count], dtype=np.int64)
+        return {"facts": facts, "words": self._words, "numbers": self._numbers}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The table again, of what :meth:`to_arrays` gave."""
+        table = cls.__new__(cls)
+        table.closed = bool(arrays["facts"][0])
+        table.feature_count = int(arrays["facts"][1])
+        table._words = arrays["words"]
+        table._numbers = arrays["numbers"]
+        return table
 
     @property
     def nbytes(self) -> int:
@@ -123,7 +141,8 @@ class CellTable:
     @property
     def border_ratio(self) -> float:
         """Part of the cells that a border runs through, or where features overlap."""
-        return float(np.mean(self._words[: self._cell_count] < kernels.EMPTY))
+        cell_count = int(self._numbers[5]) * int(self._numbers[6])
+        return float(np.mean(self._words[:cell_count] < kernels.EMPTY))
 
     def first(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.int64]:
         """The first feature, in their order, that each point lies in.
@@ -219,6 +238,21 @@ class VolumeTable(CellTable):
             )
         self._least_heights = int(self._datums.max(initial=-1)) + 1
 
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All that the table is, for a file."""
+        levels = {"floors": self._floors, "ceilings": self._ceilings, "datums": self._datums}
+        return super().to_arrays() | levels
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The table again, of what :meth:`to_arrays` gave."""
+        table = super().from_arrays(arrays)
+        table._floors = arrays["floors"]
+        table._ceilings = arrays["ceilings"]
+        table._datums = arrays["datums"]
+        table._least_heights = int(table._datums.max(initial=-1)) + 1
+        return table
+
     def volumes(self, x: ArrayLike, y: ArrayLike, heights: ArrayLike) -> VolumePairs:
         """All volumes that each point lies in, and those that it may lie in.
 
@@ -294,6 +328,29 @@ class NearestTable:
 
     def __len__(self) -> int:
         return self.feature_count
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All that the table is, for a file; see :mod:`geo.table_cache`."""
+        facts = np.array([self.reach, self.feature_count])
+        own = {name: getattr(self, f"_{name}") for name in _NEAREST_ARRAYS}
+        areas = {} if self._areas is None else self._areas.to_arrays()
+        return {"facts": facts} | own | {f"areas.{name}": one for name, one in areas.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The table again, of what :meth:`to_arrays` gave."""
+        table = cls.__new__(cls)
+        table.reach = float(arrays["facts"][0])
+        table.feature_count = int(arrays["facts"][1])
+        for name in _NEAREST_ARRAYS:
+            setattr(table, f"_{name}", arrays[name])
+        areas = {
+            name.removeprefix("areas."): one
+            for name, one in arrays.items()
+            if name.startswith("areas.")
+        }
+        table._areas = CellTable.from_arrays(areas) if areas else None
+        return table
 
     @property
     def nbytes(self) -> int:

@@ -231,8 +231,12 @@ class PostgresServer(NamedTuple):
         return f"postgresql+psycopg://{self.user}{secret}@127.0.0.1:{self.port}/{database}"
 
 
-def start_postgres(folder: Path) -> tuple[PostgresServer, Callable[[], None]]:
+def start_postgres(folder: Path, *settings: str) -> tuple[PostgresServer, Callable[[], None]]:
     """Start a PostgreSQL server with a user and password as the image makes them.
+
+    Args:
+        folder: Takes its data.
+        settings: More of its settings, each ``name=value``.
 
     Returns:
         The server, and what stops it.
@@ -265,6 +269,7 @@ def start_postgres(folder: Path) -> tuple[PostgresServer, Callable[[], None]]:
         f"-c unix_socket_directories={folder} -c listen_addresses=127.0.0.1 "
         f"-c port={server.port} -c fsync=off -c synchronous_commit=off -c shared_buffers=32MB"
     )
+    options += "".join(f" -c {one}" for one in settings)
     control = [*prefix, str(server.binaries / "pg_ctl"), "-D", str(data), "-w"]
     start = [*control, "-o", options, "-l", str(folder / "log"), "start"]
     subprocess.run(start, check=True, capture_output=True)

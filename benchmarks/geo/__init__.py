@@ -1,0 +1,1 @@
+"""The map index and the fences against their peers: one file for each question."""
