@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from commands.geo import app as geo_app
 from core.errors import QingniaoError
 from core.settings import Settings, load_settings
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(geo_app)
 console = Console()
 errors = Console(stderr=True)
 

@@ -6,6 +6,7 @@ data that declares them; inside, everything is WGS 84 (docs/decisions/0012).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -169,7 +170,7 @@ def bd09_to_wgs84(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Pair:
     return gcj02_to_wgs84(*bd09_to_gcj02(lon_deg, lat_deg))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def _transformer(source: str, target: str) -> Transformer:
     return Transformer.from_crs(source, target, always_xy=True)
 
@@ -277,25 +278,157 @@ def geometries_to_wgs84(geometries: NDArray[np.object_], crs: str) -> NDArray[np
         LayerError: PROJ does not know the EPSG code.
         GeometryError: A coordinate lies outside what the CRS can express.
     """
+
+    def convert(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        moved = points_to_wgs84(points, crs)
+        lost = np.isnan(moved).any(axis=1)
+        if lost.any():
+            raise GeometryError(
+                f"{int(lost.sum())} of {len(moved)} points cannot be brought from {crs} to "
+                "WGS 84; is the declared CRS the true one?"
+            )
+        return moved
+
     flat = shapely.force_2d(geometries)
     if crs == WGS84:
         return np.asarray(flat, dtype=object)
-    if crs == GCJ02:
-        return np.asarray(shapely.transform(flat, _on_pairs(gcj02_to_wgs84)), dtype=object)
-    if crs == BD09:
-        return np.asarray(shapely.transform(flat, _on_pairs(bd09_to_wgs84)), dtype=object)
-    try:
-        transformer = _transformer(crs, WGS84)
-    except CRSError as exc:
-        raise LayerError(f"crs: an EPSG code known to PROJ was wanted, got {crs}: {exc}") from exc
-
-    def convert(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        lon, lat = _transform(transformer, points[:, 0], points[:, 1])
-        if np.isnan(lon).any():
-            raise GeometryError(
-                f"{int(np.isnan(lon).sum())} of {len(lon)} points cannot be brought from {crs} to "
-                "WGS 84; is the declared CRS the true one?"
-            )
-        return np.column_stack([lon, lat])
-
     return np.asarray(shapely.transform(flat, convert), dtype=object)
+
+
+def points_to_wgs84(points: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
+    """Bring points of a declared CRS to WGS 84.
+
+    Args:
+        points: Shape (n, 2): (lon, lat) in degrees, or (east, north) in the CRS's unit.
+        crs: As :func:`normal_crs` spells it.
+
+    Returns:
+        Shape (n, 2), (lon, lat) in degrees; NaN where the CRS cannot express the point.
+
+    Raises:
+        LayerError: PROJ does not know the EPSG code.
+
+    Example:
+        >>> points_to_wgs84(np.array([[534650.135, 3992424.046]]), "EPSG:4549").round(6).tolist()
+        [[120.3846, 36.0614]]
+    """
+    return np.column_stack(convert_points(points[:, 0], points[:, 1], crs, WGS84))
+
+
+def convert_points(x: ArrayLike, y: ArrayLike, source: str | int, target: str | int) -> Pair:
+    """Convert positions between any two coordinate reference systems the platform knows.
+
+    WGS 84, CGCS2000 (EPSG:4490 and its Gauss-Krüger zones), Web Mercator and all else that has
+    an EPSG code, GCJ-02 and BD-09. The order is always longitude or easting first, whatever the
+    EPSG register says.
+
+    Args:
+        x: Longitudes in degrees or eastings in metres, any shape; NaN stays NaN.
+        y: Latitudes or northings, the same shape.
+        source: What they are in, as :func:`normal_crs` accepts it.
+        target: What they are wanted in.
+
+    Returns:
+        The pair in the target CRS; NaN where it cannot be expressed there.
+
+    Raises:
+        LayerError: A CRS is not known.
+
+    Example:
+        >>> east, north = convert_points(120.389733162, 36.061676488, "GCJ-02", 4549)
+        >>> round(float(east), 2), round(float(north), 2)
+        (534650.13, 3992424.05)
+
+    Source:
+        PROJ for EPSG codes; GCJ-02 and BD-09 as :func:`wgs84_to_gcj02`, :func:`gcj02_to_bd09`.
+    """
+    start, end = normal_crs(source), normal_crs(target)
+    if start == end:
+        return tuple(column.copy() for column in _arrays(x, y))  # type: ignore[return-value]
+    lon, lat = _SHIFTED_TO_WGS84.get(start, _by_proj(start, WGS84))(x, y)
+    return _WGS84_TO_SHIFTED.get(end, _by_proj(WGS84, end))(lon, lat)
+
+
+def _by_proj(source: str, target: str) -> Callable[[Any, Any], Pair]:
+    if source == target:
+        return _arrays
+
+    def convert(x: ArrayLike, y: ArrayLike) -> Pair:
+        try:
+            transformer = _transformer(source, target)
+        except CRSError as exc:
+            unknown = target if source == WGS84 else source
+            raise LayerError(
+                f"crs: an EPSG code known to PROJ was wanted, got {unknown}: {exc}"
+            ) from exc
+        return _transform(transformer, x, y)
+
+    return convert
+
+
+_SHIFTED_TO_WGS84: dict[str, Callable[[Any, Any], Pair]] = {
+    GCJ02: gcj02_to_wgs84,
+    BD09: bd09_to_wgs84,
+}
+_WGS84_TO_SHIFTED: dict[str, Callable[[Any, Any], Pair]] = {
+    GCJ02: wgs84_to_gcj02,
+    BD09: wgs84_to_bd09,
+}
+
+
+def gauss_kruger_epsg(lon_deg: float, zone_degrees: int = 3, zone_prefix: bool = False) -> int:
+    """EPSG code of the CGCS2000 Gauss-Krüger zone that a longitude lies in.
+
+    Args:
+        lon_deg: WGS 84 or CGCS2000 degrees, 73.5 to 136.5 (3° zones) or 72 to 138 (6°).
+        zone_degrees: 3 or 6.
+        zone_prefix: Whether eastings begin with the zone number (40 500 000) or not (500 000).
+
+    Raises:
+        GeometryError: The longitude is outside the zones of CGCS2000, or there are no such zones.
+
+    Example:
+        >>> gauss_kruger_epsg(120.3846), gauss_kruger_epsg(120.3846, zone_prefix=True)
+        (4549, 4528)
+        >>> gauss_kruger_epsg(119.9, 6), gauss_kruger_epsg(120.3846, 6, True)
+        (4509, 4499)
+
+    Source:
+        EPSG register: 4491-4501 and 4502-4512 (6°, zones 13-23, meridians 75-135),
+        4513-4533 and 4534-4554 (3°, zones 25-45, meridians 75-135).
+    """
+    if zone_degrees not in {3, 6}:
+        raise GeometryError(f"Gauss-Krüger zones of 3 or 6 degrees were wanted, got {zone_degrees}")
+    if not math.isfinite(lon_deg):
+        index, count, first = -1, 0, 0
+    elif zone_degrees == 3:
+        index, count = math.floor((lon_deg + 1.5) / 3.0) - 25, 21
+        first = 4513 if zone_prefix else 4534
+    else:
+        index, count = math.floor(lon_deg / 6.0) + 1 - 13, 11
+        first = 4491 if zone_prefix else 4502
+    if not 0 <= index < count:
+        raise GeometryError(
+            f"Gauss-Krüger: a longitude in the {zone_degrees}-degree zones of CGCS2000 (75 to 135 "
+            f"and half a zone around) was wanted, got {lon_deg}"
+        )
+    return first + index
+
+
+@lru_cache(maxsize=256)
+def crs_title(crs: str) -> str:
+    """What a CRS is called, for people.
+
+    Example:
+        >>> crs_title("EPSG:4549"), crs_title("GCJ-02")
+        ('EPSG:4549 (CGCS2000 / 3-degree Gauss-Kruger CM 120E)', 'GCJ-02 (Amap, Tencent)')
+    """
+    if crs in _SHIFTED_TITLES:
+        return _SHIFTED_TITLES[crs]
+    try:
+        return f"{crs} ({CRS.from_user_input(crs).name})"
+    except CRSError:
+        return crs
+
+
+_SHIFTED_TITLES = {GCJ02: "GCJ-02 (Amap, Tencent)", BD09: "BD-09 (Baidu)"}

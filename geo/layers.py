@@ -21,6 +21,8 @@ from core.city import AltitudeDatum, LayerRole
 from core.errors import GeometryError, LayerError
 from core.incidents import Text
 from geo.crs import BD09, GCJ02, WGS84, geometries_to_wgs84, normal_crs
+from geo.sources.reader import read_source
+from geo.sources.table import SourceTable, cell_text
 
 #: Columns that every layer has, before the geometry.
 COLUMNS = ("feature_id", "code", "name", "kind", "generated")
@@ -30,9 +32,6 @@ AIRSPACE_COLUMNS = ("floor_m", "ceiling_m", "datum")
 
 #: What ``fields`` of :func:`read_layer` may name.
 FIELD_NAMES = ("id", "code", "name", "kind", "floor_m", "ceiling_m", "datum")
-
-#: Suffixes read as GeoJSON text, where GDAL would assume WGS 84 for a file that says nothing.
-_JSON_SUFFIXES = frozenset({".json", ".geojson"})
 
 _AREA_ROLES = frozenset(
     {
@@ -232,11 +231,41 @@ def read_layer(
             message names the file.
     """
     where = f"layer {id} ({path})"
-    frame, declared = _read_file(path, layer_name, where)
-    source_crs = _decide_crs(crs, declared, where)
-    shapes = np.asarray(frame.geometry.values, dtype=object)
-    present = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
-    table, shapes = frame.loc[present], shapes[present]
+    return layer_of_source(
+        read_source(path, layer_name=layer_name, where=where),
+        id=id,
+        role=role,
+        crs=crs,
+        title=title,
+        fields=fields,
+        constants=constants,
+        replace_codes=replace_codes,
+    )
+
+
+def layer_of_source(
+    source: SourceTable,
+    *,
+    id: str,  # noqa: A002
+    role: LayerRole,
+    crs: str | int | None = None,
+    title: Text | None = None,
+    fields: Mapping[str, str] | None = None,
+    constants: Mapping[str, str | float] | None = None,
+    replace_codes: Mapping[str, str] | None = None,
+) -> Layer:
+    """Bring what a reader got to WGS 84, repair it and name its columns.
+
+    Args:
+        source: Of :func:`geo.sources.reader.read_source`; the rest as in :func:`read_layer`.
+
+    Raises:
+        LayerError: It declares no CRS, lies off the Earth, or lacks what the role needs.
+    """
+    where = source.where
+    source_crs = decide_crs(crs, source.declared, where)
+    present = present_shapes(source.shapes)
+    table, shapes = source.columns.loc[present], source.shapes[present]
     try:
         shapes = geometries_to_wgs84(shapes, source_crs)
     except (GeometryError, LayerError) as exc:
@@ -269,39 +298,22 @@ def read_layer(
     )
 
 
-def _read_file(
-    path: Path, layer_name: str | None, where: str
-) -> tuple[gpd.GeoDataFrame, CRS | None]:
-    """The file's table, and the CRS that it declares itself."""
-    if not path.exists():
-        raise LayerError(f"{where}: there is no such file")
-    options = {} if layer_name is None else {"layer": layer_name}
-    try:
-        if path.suffix.lower() not in _JSON_SUFFIXES:
-            frame = gpd.read_file(path, **options)
-            return _with_geometry(frame, where), frame.crs
-        text = path.read_bytes()
-        document = json.loads(text)
-        if isinstance(document, list):
-            document = {"type": "FeatureCollection", "features": document}
-            text = json.dumps(document, ensure_ascii=False).encode()
-        if not isinstance(document, dict) or "type" not in document:
-            raise LayerError(f"{where}: GeoJSON was wanted, got other JSON")
-        frame = gpd.read_file(text)
-        return _with_geometry(frame, where), frame.crs if "crs" in document else None
-    except LayerError:
-        raise
-    except (ValueError, OSError, RuntimeError) as exc:  # GDAL's errors are RuntimeErrors
-        raise LayerError(f"{where}: cannot be read as a map layer: {exc}") from exc
+def present_shapes(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Which features have a geometry at all, shape (n,)."""
+    return np.asarray(~(shapely.is_missing(shapes) | shapely.is_empty(shapes)))
 
 
-def _with_geometry(frame: Any, where: str) -> gpd.GeoDataFrame:
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise LayerError(f"{where}: a table with geometries was wanted, got one without")
-    return frame
+def decide_crs(given: str | int | None, declared: CRS | None, where: str) -> str:
+    """The CRS of a source, from what the caller says and what it says itself.
 
+    Args:
+        given: ``EPSG:n``, ``GCJ-02``, ``BD-09``, or None.
+        declared: What the source says, or None.
+        where: For messages.
 
-def _decide_crs(given: str | int | None, declared: CRS | None, where: str) -> str:
+    Raises:
+        LayerError: Neither says, or they contradict each other.
+    """
     if given is None and declared is None:
         raise LayerError(
             f"{where}: no CRS is declared, in the file or in the profile; add `crs:` with EPSG:n, "
@@ -365,26 +377,17 @@ def _columns(
     for name in FIELD_NAMES:
         column = fields.get(name, name)
         if column in have and (name in fields or name != "id"):
-            columns[name] = [_text(value) for value in table[column].tolist()]
+            columns[name] = [cell_text(value) for value in table[column].tolist()]
         elif name in fields:
             raise LayerError(
                 f"{where}: field {name}: column {column!r} was wanted, the file has "
                 f"{', '.join(have) or 'none'}"
             )
         if name in constants:
-            constant = _text(constants[name])
+            constant = cell_text(constants[name])
             got = columns.get(name, [""] * len(table))
             columns[name] = [value or constant for value in got]
     return columns
-
-
-def _text(value: Any) -> str:
-    """A cell as text: whole numbers without the .0 that a gap elsewhere in the column gives."""
-    if value is None or value is pd.NA or value != value:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _numbers(texts: list[str] | None, name: str, where: str) -> list[float] | None:

@@ -14,6 +14,8 @@ from geo.crs import (
     MetricFrame,
     bd09_to_gcj02,
     bd09_to_wgs84,
+    convert_points,
+    gauss_kruger_epsg,
     gcj02_to_bd09,
     gcj02_to_wgs84,
     geometries_to_wgs84,
@@ -153,3 +155,70 @@ def test_shifts_agree_with_another_library_in_157_cities(realdata: Path) -> None
     assert distance_m(*gcj02_to_wgs84(*gcj), *wgs).max() < 1.0
     assert distance_m(*bd09_to_wgs84(*bd), *wgs).max() < 1.0
     assert distance_m(*bd09_to_gcj02(*bd), *gcj).max() < 1.0
+
+
+KNOWN_CRS = ["EPSG:4326", "GCJ-02", "BD-09", "EPSG:3857", 4490, 4549, 4528, 4508, 4499]
+
+
+@pytest.mark.parametrize("source", KNOWN_CRS)
+@pytest.mark.parametrize("target", KNOWN_CRS)
+def test_any_two_systems_convert_and_back_to_a_millimetre(
+    source: str | int, target: str | int
+) -> None:
+    lon, lat = np.meshgrid(np.linspace(119.2, 121.4, 9), np.linspace(35.4, 37.3, 9))
+    x, y = convert_points(lon, lat, "EPSG:4326", source)
+    assert x.shape == lon.shape
+    back = convert_points(*convert_points(x, y, source, target), target, source)
+    there_lon, there_lat = convert_points(*back, source, "EPSG:4326")
+    east_m = (there_lon - lon) * 111_320.0 * np.cos(np.radians(lat))
+    north_m = (there_lat - lat) * 111_320.0
+    assert np.hypot(east_m, north_m).max() < 1e-3
+
+
+def test_what_is_unknown_stays_unknown_in_every_system() -> None:
+    for target in KNOWN_CRS:
+        x, y = convert_points([np.nan, 120.0], [36.0, np.nan], 4326, target)
+        assert np.isnan(x[0])
+        assert np.isnan(y[1])
+        assert convert_points([], [], 4326, target)[0].shape == (0,)
+
+
+def test_an_unknown_system_is_named() -> None:
+    with pytest.raises(LayerError, match="EPSG:999999"):
+        convert_points(120.0, 36.0, 4326, 999999)
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "east", "north"),
+    [
+        (120.3846, 36.0614, 534650.135, 3992424.046),
+        (120.088, 36.362, 507897.985, 4025714.641),
+        (120.18, 35.96, 516237.664, 3981119.303),
+        (119.6, 36.9, 464348.677, 4085488.025),
+    ],
+)
+def test_gauss_kruger_of_qingdao(lon: float, lat: float, east: float, north: float) -> None:
+    plain = convert_points(lon, lat, 4490, gauss_kruger_epsg(lon))
+    assert plain == (pytest.approx(east, abs=6e-4), pytest.approx(north, abs=6e-4))
+    prefixed = convert_points(lon, lat, 4490, gauss_kruger_epsg(lon, zone_prefix=True))
+    assert prefixed[0] == pytest.approx(east + 40_000_000, abs=6e-4)
+
+
+@pytest.mark.parametrize(("lon", "degrees"), [(60.0, 3), (140.0, 6), (120.0, 5), (np.inf, 3)])
+def test_longitudes_outside_the_zones_are_refused(lon: float, degrees: int) -> None:
+    with pytest.raises(GeometryError, match=r"Gauss-Kr"):
+        gauss_kruger_epsg(lon, degrees)
+
+
+@pytest.mark.realdata
+def test_the_zone_of_every_city_is_near_its_meridian(realdata: Path) -> None:
+    lines = (realdata / "geodesy" / "city_triples.jsonl").read_text().splitlines()
+    for line in lines:
+        lon, lat = json.loads(line)["coords"]["WGS84"]
+        east, _ = convert_points(lon, lat, 4326, gauss_kruger_epsg(lon))
+        assert abs(float(east) - 500_000.0) < 1.5 * 111_320.0 * np.cos(np.radians(lat)) + 1.0
+        mercator = json.loads(line)["coords"]["EPSG3857"]
+        assert convert_points(lon, lat, 4326, 3857) == (
+            pytest.approx(mercator[0], abs=0.02),
+            pytest.approx(mercator[1], abs=0.02),
+        )

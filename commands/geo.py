@@ -1,0 +1,245 @@
+"""``qingniao geo``: layers at a terminal: check one, ask where a point is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from core.city import LayerRole
+from core.errors import InputError
+from core.settings import load_settings
+from geo.checks.report import LayerReport, Level, Verdict, check_layer, guess_role
+from geo.city import City, load_city
+from geo.layers import Layer, layer_of_source
+from geo.sources.reader import read_source
+from geo.sources.table import guess_fields
+
+app = typer.Typer(
+    name="geo",
+    help="图层 Map layers: check one, ask where a point is.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+_COLOURS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "green"}
+_VERDICT = {
+    Verdict.ACCEPTED: ("green", "可以导入 accepted"),
+    Verdict.WARNINGS: ("yellow", "可以导入,有警告 accepted with warnings"),
+    Verdict.REFUSED: ("red", "拒绝 refused"),
+}
+
+CityOption = Annotated[
+    str | None,
+    typer.Option("--city", help="`generated`, or a folder with a city profile or a city's layers."),
+]
+RoleOption = Annotated[
+    LayerRole | None, typer.Option(help="What the layer is; guessed by geometry and codes.")
+]
+CrsOption = Annotated[
+    str | None,
+    typer.Option(help="EPSG:n, GCJ-02 or BD-09, where the file does not say it itself."),
+]
+FieldOption = Annotated[
+    list[str] | None,
+    typer.Option("--field", help="Which column is what, e.g. code=adcode; may be repeated."),
+]
+NameOption = Annotated[
+    str | None, typer.Option("--layer-name", help="Which layer of a file that has several.")
+]
+AgainstOption = Annotated[
+    Path | None,
+    typer.Option(help="A layer that is known to lie right, to compare with; else the city's own."),
+]
+AgainstCrsOption = Annotated[
+    str | None, typer.Option("--against-crs", help="CRS of that layer; EPSG:4326 unless given.")
+]
+PictureOption = Annotated[
+    Path | None, typer.Option(help="PNG that shows the layer and its problems.")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="File that takes the report.")]
+
+
+@app.command()
+def check(
+    layer: Annotated[str, typer.Argument(help="A file with a layer, or a layer id of the city.")],
+    role: RoleOption = None,
+    crs: CrsOption = None,
+    field: FieldOption = None,
+    layer_name: NameOption = None,
+    city: CityOption = None,
+    against: AgainstOption = None,
+    against_crs: AgainstCrsOption = None,
+    picture: PictureOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Check a layer: place, datum, geometry, codes, gaps and overlaps. Changes nothing.
+
+    Exits with 0 where the layer can be taken, 1 where it is refused.
+    """
+    home = load_city(city or load_settings().city)
+    report = make_report(
+        Path(layer),
+        home,
+        role=role,
+        crs=crs,
+        fields=parse_fields(field),
+        layer_name=layer_name,
+        known=known_layers(home, role, against, against_crs),
+    )
+    print_report(report, console)
+    if picture is not None:
+        from commands.geo_picture import draw_report
+
+        draw_report(report, picture)
+        console.print(f"图 picture: {picture}")
+    if json_path is not None:
+        json_path.write_text(
+            json.dumps(report_document(report), ensure_ascii=False, indent=1) + "\n",
+            encoding="utf-8",
+        )
+    raise typer.Exit(1 if report.verdict is Verdict.REFUSED else 0)
+
+
+def make_report(
+    path: Path,
+    city: City,
+    *,
+    role: LayerRole | None,
+    crs: str | None,
+    fields: dict[str, str],
+    layer_name: str | None,
+    known: list[Layer],
+) -> LayerReport:
+    """Read a source and check it against a city.
+
+    Raises:
+        LayerError: The source cannot be read.
+    """
+    source = read_source(path, layer_name=layer_name)
+    return check_layer(
+        source,
+        id=path.stem,
+        role=role or guess_role(source),
+        frame=city.frame,
+        known=known,
+        crs=crs,
+        fields=fields,
+    )
+
+
+def known_layers(
+    city: City, role: LayerRole | None, against: Path | None, against_crs: str | None
+) -> list[Layer]:
+    """What a layer is compared with: the one that is named, else the city's own.
+
+    Raises:
+        LayerError: The named one cannot be read.
+    """
+    if against is None:
+        return list(city.layers.values())
+    source = read_source(against)
+    declared = against_crs or (None if source.declared is not None else "EPSG:4326")
+    return [
+        layer_of_source(
+            source,
+            id=against.stem,
+            role=role or guess_role(source),
+            crs=declared,
+            fields=guess_fields(source, {}),
+        )
+    ]
+
+
+def parse_fields(pairs: list[str] | None) -> dict[str, str]:
+    """``--field code=adcode`` as a mapping.
+
+    Raises:
+        InputError: A pair has no ``=``.
+
+    Example:
+        >>> parse_fields(["code=adcode"]), parse_fields(None)
+        ({'code': 'adcode'}, {})
+    """
+    fields = {}
+    for pair in pairs or []:
+        name, sign, column = pair.partition("=")
+        if not sign or not name or not column:
+            raise InputError(f"--field: name=column was wanted, e.g. code=adcode, got {pair!r}")
+        fields[name] = column
+    return fields
+
+
+def print_report(report: LayerReport, out: Console) -> None:
+    """Tell what a check found."""
+    colour, words = _VERDICT[report.verdict]
+    count = "?" if report.layer is None else str(len(report.layer))
+    out.print(f"[bold]{report.where}[/bold]", highlight=False)
+    out.print(
+        f"  {report.role.value}, {count} features, read as {report.crs or '—'}"
+        + (f", version {report.layer.version}" if report.layer is not None else ""),
+        highlight=False,
+    )
+    for finding in report.findings:
+        mark = _COLOURS[finding.level]
+        out.print(
+            f"  [{mark}]{finding.level.value:>7}[/{mark}] [bold]{finding.code}[/bold]",
+            highlight=False,
+        )
+        out.print(f"          {finding.text.zh}", highlight=False, markup=False)
+        out.print(f"          {finding.text.en}", highlight=False, markup=False)
+    if report.placement is not None and report.placement.fits:
+        table = Table("read as 读作", "quarter within", "half within", "on it", title="位置 Place")
+        for fit in report.placement.fits[:5]:
+            row = [f"{value:,.1f} m" for value in fit.misfit[:2]]
+            table.add_row(fit.reading.title, *row, f"{fit.close_ratio:.0%}")
+        out.print(table)
+    out.print(f"[{colour}]{words}[/{colour}]")
+
+
+def report_document(report: LayerReport) -> dict[str, Any]:
+    """A report as JSON can say it."""
+    placement = report.placement
+    document: dict[str, Any] = {
+        "source": report.where,
+        "role": report.role.value,
+        "crs": report.crs,
+        "verdict": report.verdict.value,
+        "version": None if report.layer is None else report.layer.version,
+        "findings": [
+            {
+                "level": finding.level.value,
+                "code": finding.code,
+                "zh": finding.text.zh,
+                "en": finding.text.en,
+                "rows": [row + 1 for row in finding.features],
+            }
+            for finding in report.findings
+        ],
+    }
+    if placement is not None:
+        shift = placement.shift
+        document["place"] = {
+            "compared_with": placement.reference.layer_id,
+            "compared_by": placement.reference.how,
+            "likely": None if placement.likely is None else placement.likely.title,
+            "shift_m": None if shift is None else [shift.east_m, shift.north_m],
+        }
+    if report.partition is not None:
+        document["flaws"] = [
+            {
+                "kind": flaw.kind,
+                "area_m2": flaw.area_m2,
+                "width_m": flaw.width_m,
+                "lon_deg": flaw.lon_deg,
+                "lat_deg": flaw.lat_deg,
+                "rows": [row + 1 for row in flaw.features],
+            }
+            for flaw in (*report.partition.overlaps, *report.partition.gaps)
+        ]
+    return document

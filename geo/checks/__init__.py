@@ -1,0 +1,1 @@
+"""Checks of layers before they are taken in: place, partition, geometry."""

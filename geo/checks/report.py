@@ -1,0 +1,536 @@
+"""Checks a source before it becomes a layer, and says all that is wrong with it at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from core.city import LayerRole
+from core.errors import LayerError
+from core.incidents import Text
+from geo.checks.partition import Partition, check_partition
+from geo.checks.placement import Misfit, Placement, check_placement
+from geo.checks.readings import UNSHIFTED_TWICE
+from geo.crs import MetricFrame, crs_title
+from geo.grid_codes import LEVEL_DIGITS, is_area_code
+from geo.layers import Layer, decide_crs, layer_of_source, present_shapes
+from geo.sources.table import SourceTable, cell_text, code_digits, guess_fields
+
+#: Roles whose areas must share out the city between them.
+PARTITIONS = (LayerRole.DISTRICT, LayerRole.STREET, LayerRole.COMMUNITY, LayerRole.GRID)
+
+_POINTS, _LINES, _AREAS = (0, 4), (1, 2, 5), (3, 6)
+
+
+class Level(StrEnum):
+    """What a finding means for the layer."""
+
+    ERROR = "error"  # it is refused
+    WARNING = "warning"  # it is taken, somebody should look
+    NOTE = "note"
+
+
+class Verdict(StrEnum):
+    """What comes of a check."""
+
+    ACCEPTED = "accepted"
+    WARNINGS = "accepted with warnings"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        level: What it means.
+        code: Machine word, one of few.
+        text: For people, with what was got, what was wanted and where.
+        features: Rows of the features concerned, in the source's order.
+    """
+
+    level: Level
+    code: str
+    text: Text
+    features: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What a check found.
+
+    Attributes:
+        where: The source.
+        role: What the layer is.
+        crs: What its coordinates were read as; None where that was refused.
+        findings: In the order of the checks.
+        layer: The layer as it would be taken; None where it is refused.
+        placement: The comparison with what is known; None where there is nothing to compare.
+        partition: Overlaps and gaps; None for layers that need not share out the city.
+        invalid_points: Where geometries were broken, (lon, lat), shape (k, 2).
+    """
+
+    where: str
+    role: LayerRole
+    crs: str | None
+    findings: tuple[Finding, ...]
+    layer: Layer | None = None
+    placement: Placement | None = None
+    partition: Partition | None = None
+    invalid_points: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Refused with any error, else whether there were warnings."""
+        levels = {finding.level for finding in self.findings}
+        if Level.ERROR in levels:
+            return Verdict.REFUSED
+        return Verdict.WARNINGS if Level.WARNING in levels else Verdict.ACCEPTED
+
+
+def check_layer(
+    source: SourceTable,
+    *,
+    id: str,  # noqa: A002 (the word of the layer, as in every file that names one)
+    role: LayerRole,
+    frame: MetricFrame,
+    known: Sequence[Layer] = (),
+    crs: str | int | None = None,
+    title: Text | None = None,
+    fields: Mapping[str, str] | None = None,
+    constants: Mapping[str, str | float] | None = None,
+    replace_codes: Mapping[str, str] | None = None,
+) -> LayerReport:
+    """Check a source against its role and against what is known of the city.
+
+    Args:
+        source: Of :func:`geo.sources.reader.read_source`.
+        id: What the layer is to be called.
+        role: What it is.
+        frame: The city's plane, in metres.
+        known: Layers that are known to be right; generated ones are no evidence and are skipped.
+        crs: What the coordinates are in, where the source does not say.
+        title: For people.
+        fields: Which column is what; those of usual names are found by themselves.
+        constants: Values of columns that the source does not have.
+        replace_codes: Stale codes and what they are now.
+
+    Returns:
+        All findings; errors among them are told, never raised.
+    """
+    named = guess_fields(source, dict(fields or {}))
+    evidence = [layer for layer in known if len(layer) and not all(layer.column("generated"))]
+    findings: list[Finding] = [
+        Finding(
+            Level.WARNING, "left_out", Text(f"读取时略去:{note}", f"left out while reading: {note}")
+        )
+        for note in source.notes
+    ]
+    try:
+        used: str | None = decide_crs(crs, source.declared, source.where)
+    except LayerError as exc:
+        used = None
+        findings.append(Finding(Level.ERROR, "no_crs", Text(f"没有可用的坐标系:{exc}", str(exc))))
+    present = present_shapes(source.shapes)
+    findings += _missing(present)
+    shapes = source.shapes[present]
+    if not len(shapes):
+        findings.append(
+            Finding(Level.ERROR, "empty", Text("没有任何要素", "the source has no feature at all"))
+        )
+        return LayerReport(source.where, role, used, tuple(findings))
+    placement = _placed(source, present, used, role, evidence, frame, named, replace_codes or {})
+    findings += _placement_findings(source, placement, used)
+    layer: Layer | None = None
+    partition: Partition | None = None
+    broken_at = np.empty((0, 2))
+    if used is not None:
+        try:
+            layer = layer_of_source(
+                source,
+                id=id,
+                role=role,
+                crs=crs,
+                title=title,
+                fields=named,
+                constants=constants,
+                replace_codes=replace_codes,
+            )
+        except LayerError as exc:
+            text = Text(f"不符合该类图层的要求:{exc}", str(exc))
+            findings.append(Finding(Level.ERROR, "unusable", text))
+    if layer is not None:
+        broken_at = _broken_points(shapes, layer)
+        findings += _geometry_findings(layer, shapes)
+        findings += _code_findings(layer)
+        if role in PARTITIONS:
+            partition = check_partition(layer.geometries, frame, outline=_outline(layer, evidence))
+            findings += _partition_findings(layer, partition)
+    report = LayerReport(
+        source.where, role, used, tuple(findings), layer, placement, partition, broken_at
+    )
+    if report.verdict is Verdict.REFUSED:
+        return LayerReport(
+            source.where, role, used, tuple(findings), None, placement, partition, broken_at
+        )
+    return report
+
+
+def guess_role(source: SourceTable) -> LayerRole:
+    """What a source most likely is, by its geometry and its codes.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"adcode": ["370202"]})
+        >>> guess_role(SourceTable("x", table, np.array([shapely.box(0, 0, 1, 1)], dtype=object)))
+        <LayerRole.DISTRICT: 'district'>
+    """
+    if {"floor_m", "ceiling_m", "datum"} <= set(source.names):
+        return LayerRole.AIRSPACE
+    kinds = set(shapely.get_type_id(source.shapes[present_shapes(source.shapes)]).tolist())
+    if kinds and kinds <= set(_LINES):
+        return LayerRole.ROAD
+    named = guess_fields(source, {})
+    if kinds and kinds <= set(_AREAS):
+        if "code" in named:
+            digits = code_digits([cell_text(code) for code in source.columns[named["code"]]])
+            for level, wanted in LEVEL_DIGITS.items():
+                if digits == wanted:
+                    return LayerRole(level)
+        if named.get("kind") == "building":
+            return LayerRole.BUILDING
+    return LayerRole.CUSTOM
+
+
+def _missing(present: NDArray[np.bool_]) -> list[Finding]:
+    rows = tuple(np.flatnonzero(~present).tolist())
+    if not rows:
+        return []
+    text = Text(
+        f"{len(rows)} 个要素没有几何,将被略去",
+        f"{len(rows)} features have no geometry and are left out: row {_rows(rows)}",
+    )
+    return [Finding(Level.WARNING, "no_geometry", text, rows)]
+
+
+def _placed(
+    source: SourceTable,
+    present: NDArray[np.bool_],
+    used: str | None,
+    role: LayerRole,
+    evidence: Sequence[Layer],
+    frame: MetricFrame,
+    named: Mapping[str, str],
+    replace_codes: Mapping[str, str],
+) -> Placement | None:
+    def texts(column: str) -> list[str]:
+        if named.get(column) not in source.names:
+            return []
+        return [cell_text(value) for value in source.columns[named[column]][present]]
+
+    codes = [replace_codes.get(code, code) for code in texts("code")]
+    try:
+        return check_placement(
+            source.shapes[present], used, role, evidence, frame, codes=codes, names=texts("name")
+        )
+    except LayerError:  # PROJ does not know the CRS; taking the layer will say so
+        return None
+
+
+def _placement_findings(
+    source: SourceTable, placement: Placement | None, used: str | None
+) -> list[Finding]:
+    if placement is None:
+        return _hearsay(source, used)
+    where = f"layer {placement.reference.layer_id}"
+    likely, shift, declared = placement.likely, placement.shift, placement.declared
+    if declared is None:
+        if likely is None:
+            return _hearsay(source, used)
+        best = placement.fits[0]
+        text = Text(
+            f"坐标最可能是 {likely.title}:"
+            f"与图层 {placement.reference.layer_id} {_words_zh(best.misfit)}",
+            f"its coordinates are most likely {likely.title}: read so it lies "
+            f"{_words(best.misfit)} from {where}{_next_best(placement)}; "
+            f"add `crs: {likely.crs}` if that is so",
+        )
+        return [Finding(Level.ERROR, "likely_crs", text)]
+    if shift is not None:
+        text = Text(
+            f"整体偏移 {shift.length_m:,.0f} 米:应向方位 {shift.azimuth_deg:.0f}° 移动"
+            f"(东 {shift.east_m:+,.0f} 米,北 {shift.north_m:+,.0f} 米)",
+            f"it is shifted by {_metres(shift.length_m)}: read as {declared.reading.title} it lies "
+            f"{_words(declared.misfit)} from {where}; moved {shift.east_m:+,.0f} m east and "
+            f"{shift.north_m:+,.0f} m north (azimuth {shift.azimuth_deg:.0f}°) it lies "
+            f"{_words(shift.misfit)}. No usual datum or projection explains it",
+        )
+        return [Finding(Level.ERROR, "shifted", text)]
+    if likely is not None and likely != declared.reading:
+        best = placement.fits[0]
+        text = Text(
+            f"位置不对:声明为 {declared.reading.title},实际更像 {likely.title}"
+            f"(与图层 {placement.reference.layer_id} {_words_zh(declared.misfit)},"
+            f"改读后 {_words_zh(best.misfit)})",
+            f"it is in the wrong place: read as {declared.reading.title} it lies "
+            f"{_words(declared.misfit)} from {where}, read as {likely.title} "
+            f"{_words(best.misfit)}; {_advice(likely.crs, likely.swapped)}",
+        )
+        return [Finding(Level.ERROR, "wrong_place", text)]
+    return _fitting_findings(placement, where)
+
+
+def _fitting_findings(placement: Placement, where: str) -> list[Finding]:
+    assert placement.declared is not None
+    declared = placement.declared
+    if not np.isfinite(declared.misfit.median_m) or declared.misfit.lower_m > 5000.0:
+        text = Text(
+            f"不在本市范围内:{_words_zh(declared.misfit)}",
+            f"it is not in this city: read as {declared.reading.title} it lies "
+            f"{_words(declared.misfit)} from {where}, and no other reading brings it there; "
+            "is it another city's, or is the declared CRS wrong?",
+        )
+        return [Finding(Level.ERROR, "elsewhere", text)]
+    border = placement.reference.is_border
+    if border and declared.misfit.upper_m < 1e-6:
+        same = Text(
+            f"与图层 {placement.reference.layer_id} 完全相同,位置未另行核实",
+            f"its lines are exactly those of {where}: the same data, so nothing was compared",
+        )
+        return [Finding(Level.NOTE, "same_data", same)]
+    text = Text(
+        f"位置相符:与图层 {placement.reference.layer_id} {_words_zh(declared.misfit)}",
+        f"it lies where it says: {_words(declared.misfit)} from {where} "
+        f"(compared by {_HOW[placement.reference.how]})",
+    )
+    findings = [Finding(Level.NOTE, "placed", text)]
+    mixed = _mixed(placement)
+    if border and mixed is not None:
+        findings.append(mixed)
+    if placement.odd_features:
+        rows = tuple(placement.odd_features)
+        furthest = max(placement.odd_features.values())
+        text = Text(
+            f"{len(rows)} 个要素与其余不一致,最远 {furthest:,.0f} 米",
+            f"{len(rows)} features lie apart from the rest, by up to {_metres(furthest)}: "
+            f"row {_rows(rows)}",
+        )
+        findings.append(Finding(Level.WARNING, "odd_features", text, rows))
+    return findings
+
+
+def _mixed(placement: Placement) -> Finding | None:
+    """Whether a part of the lines fits another datum: one of the two layers is a patchwork."""
+    assert placement.declared is not None
+    for fit in placement.fits:
+        if fit.reading != placement.declared.reading and fit.close_ratio > 0.15:
+            text = Text(
+                f"{fit.close_ratio:.0%} 的点按 {fit.reading.title} 才与参照相合:"
+                "两图层之一混用了坐标系",
+                f"{placement.declared.close_ratio:.0%} of its points lie on the reference as "
+                f"declared, another {fit.close_ratio:.0%} only as {fit.reading.title}: a part of "
+                f"this layer, or of layer {placement.reference.layer_id}, is in that datum",
+            )
+            return Finding(Level.WARNING, "mixed_datum", text)
+    return None
+
+
+_HOW = {
+    "code": "the borders of the same codes",
+    "name": "the borders of the same names",
+    "lines": "all lines",
+    "parent": "the area that each code belongs to",
+    "outline": "the city's area",
+    "anchors": "known places",
+}
+
+
+def _hearsay(source: SourceTable, used: str | None) -> list[Finding]:
+    """What can be said of the place with nothing to compare it with."""
+    exporter = source.exporter
+    if exporter is not None and used not in {exporter[1]}:
+        maker, datum = exporter
+        text = Text(
+            f"列名表明出自 {maker},其坐标是 {datum}",
+            f"its columns are those of {maker}, which exports {datum}"
+            + (f", not {crs_title(used)}" if used else f"; add `crs: {datum}` if that is so"),
+        )
+        level = Level.ERROR if used is not None else Level.NOTE
+        return [Finding(level, "exporter", text)]
+    if used is None:
+        return []
+    text = Text(
+        "没有可比对的图层,位置未经核实",
+        "nothing is known to compare it with, so its place is not verified: name the city's "
+        "folder, or a layer that is known to lie right",
+    )
+    return [Finding(Level.WARNING, "not_compared", text)]
+
+
+def _advice(crs: str, swapped: bool) -> str:
+    if crs == UNSHIFTED_TWICE:
+        return "the shift of GCJ-02 was undone in data that never had it: take the original"
+    if swapped:
+        return f"swap its axes (longitude first) and declare {crs}"
+    return f"declare {crs}"
+
+
+def _next_best(placement: Placement) -> str:
+    if len(placement.fits) < 2 or not np.isfinite(placement.fits[1].misfit.median_m):
+        return ""
+    other = placement.fits[1]
+    return f", as {other.reading.title} {_words(other.misfit)}"
+
+
+def _words(misfit: Misfit) -> str:
+    if not np.isfinite(misfit.median_m):
+        return "nowhere on Earth"
+    if misfit.lower_m == misfit.upper_m:
+        return f"{_metres(misfit.median_m)} on average"
+    return (
+        f"{_metres(misfit.median_m)} (median; quartiles {_metres(misfit.lower_m)} and "
+        f"{_metres(misfit.upper_m)})"
+    )
+
+
+def _words_zh(misfit: Misfit) -> str:
+    if not np.isfinite(misfit.median_m):
+        return "相比不在地球上"
+    return f"相距中位 {misfit.median_m:,.1f} 米"
+
+
+def _metres(value: float) -> str:
+    if value >= 10_000.0:
+        return f"{value / 1000.0:,.1f} km"
+    return f"{value:,.0f} m" if value >= 20.0 else f"{value:.1f} m"
+
+
+def _broken_points(shapes: NDArray[np.object_], layer: Layer) -> NDArray[np.float64]:
+    """About where geometries were broken: a point on each that was."""
+    broken = ~shapely.is_valid(shapes)
+    if not broken.any() or len(layer) != len(shapes):
+        return np.empty((0, 2))
+    return np.asarray(shapely.get_coordinates(shapely.centroid(layer.geometries[broken])))
+
+
+def _geometry_findings(layer: Layer, raw: NDArray[np.object_]) -> list[Finding]:
+    findings = []
+    broken = ~shapely.is_valid(raw)
+    if broken.any():
+        rows = tuple(np.flatnonzero(broken).tolist())
+        reasons = Counter(
+            str(reason).split("[")[0] for reason in shapely.is_valid_reason(raw[broken])
+        )
+        named = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(4))
+        text = Text(
+            f"{len(rows)} 个几何无效,已修复:{named}",
+            f"{len(rows)} geometries are not valid and were repaired ({named}): row {_rows(rows)}",
+        )
+        findings.append(Finding(Level.WARNING, "repaired", text, rows))
+    wkb = shapely.to_wkb(shapely.normalize(layer.geometries))
+    first: dict[bytes, int] = {}
+    twice = tuple(row for row, one in enumerate(wkb) if first.setdefault(one, row) != row)
+    if twice:
+        text = Text(
+            f"{len(twice)} 个要素与另一要素几何完全相同",
+            f"{len(twice)} features have exactly the geometry of another: row {_rows(twice)}",
+        )
+        findings.append(Finding(Level.WARNING, "duplicates", text, twice))
+    return findings
+
+
+def _code_findings(layer: Layer) -> list[Finding]:
+    if layer.role.value not in LEVEL_DIGITS:
+        return []
+    codes = layer.column("code")
+    level = layer.role.value
+    findings = []
+    missing = tuple(row for row, code in enumerate(codes) if not code)
+    wrong = tuple(row for row, code in enumerate(codes) if code and not is_area_code(code, level))
+    counts = Counter(code for code in codes if code)
+    twice = tuple(row for row, code in enumerate(codes) if counts[code] > 1)
+    for rows, code, zh, en in (
+        (missing, "no_code", "没有代码", "have no code, so what lies in them has none either"),
+        (
+            wrong,
+            "bad_code",
+            "代码无效",
+            f"have no valid {level} code ({LEVEL_DIGITS[level]} digits)",
+        ),
+        (twice, "code_twice", "代码重复", "share their code with another"),
+    ):
+        if rows:
+            example = f", e.g. {codes[rows[0]]!r}" if codes[rows[0]] else ""
+            text = Text(
+                f"{len(rows)} 个要素{zh}{example}",
+                f"{len(rows)} features {en}{example}: row {_rows(rows)}",
+            )
+            findings.append(Finding(Level.WARNING, code, text, rows))
+    return findings
+
+
+def _outline(layer: Layer, evidence: Sequence[Layer]) -> list[shapely.Geometry] | None:
+    """The areas that a level must fill: those above it that its own codes name."""
+    digits = {
+        LayerRole.STREET: (6, LayerRole.DISTRICT),
+        LayerRole.COMMUNITY: (9, LayerRole.STREET),
+        LayerRole.GRID: (12, LayerRole.COMMUNITY),
+    }.get(layer.role)
+    if digits is None:
+        return None
+    prefixes = {code[: digits[0]] for code in layer.column("code") if code}
+    areas = [
+        shape
+        for above in evidence
+        if above.role is digits[1]
+        for shape, code in zip(above.geometries, above.column("code"), strict=True)
+        if code in prefixes
+    ]
+    return areas or None
+
+
+def _partition_findings(layer: Layer, partition: Partition) -> list[Finding]:
+    findings = []
+    names = layer.column("name")
+    for flaws, code, zh, en in (
+        (partition.overlaps, "overlaps", "重叠", "overlaps"),
+        (partition.gaps, "gaps", "空隙", "gaps"),
+    ):
+        if not flaws:
+            continue
+        total = sum(flaw.area_m2 for flaw in flaws)
+        worst = flaws[0]
+        who = " / ".join(names[row] or str(row + 1) for row in worst.features[:3])
+        text = Text(
+            f"{len(flaws)} 处{zh},共 {_area(total)},最大 {_area(worst.area_m2)}"
+            f"({who},{worst.lon_deg:.5f} {worst.lat_deg:.5f})",
+            f"{len(flaws)} {en}, {_area(total)} in all ({total / partition.area_m2:.2%}); the "
+            f"largest {_area(worst.area_m2)}, about {_metres(worst.width_m)} wide, at "
+            f"{worst.lon_deg:.5f}, {worst.lat_deg:.5f} ({who})",
+        )
+        rows = tuple(sorted({row for flaw in flaws for row in flaw.features}))
+        findings.append(Finding(Level.WARNING, code, text, rows))
+    if not findings:
+        text = Text(
+            f"要素之间没有重叠和空隙,共 {_area(partition.area_m2)}",
+            f"no overlaps and no gaps; {_area(partition.area_m2)} in all",
+        )
+        findings.append(Finding(Level.NOTE, "partition", text))
+    return findings
+
+
+def _area(square_metres: float) -> str:
+    if square_metres >= 1e5:
+        return f"{square_metres / 1e6:,.3f} km²"
+    return f"{square_metres:,.0f} m²"
+
+
+def _rows(rows: Sequence[int]) -> str:
+    shown = ", ".join(str(row + 1) for row in rows[:8])
+    return shown + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")

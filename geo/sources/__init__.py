@@ -1,0 +1,1 @@
+"""Where layers come from: one reader per format, all to one table."""
