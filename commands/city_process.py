@@ -135,6 +135,7 @@ class CityProcess:
         self.carrying = self._watch("ingest", self.bridge.run(), may_end=self._source is not None)
         if self._source is None:
             self._watch("things", self.parts.keep_things(self.live.update_things))
+            self._watch("deadlines", self.parts.watch_deadlines())
             self._watch("figures", self._keep_figures())
             await self._start_api()
 

@@ -12,6 +12,14 @@ from pydantic_core import PydanticUndefined
 from core import topics
 from core.settings import Settings
 from core.units import parse_duration_s
+from scenarios.escalation import LEVEL_NAMES, SHARE_OF_TIME
+from scenarios.lifecycle import (
+    ACTION_NAMES,
+    NEEDS_REASON,
+    STATUS_NAMES,
+    STEP_NAMES,
+    TRANSITIONS,
+)
 from scenarios.loader import load_packs
 from scenarios.model import Rule, Scenario
 
@@ -24,6 +32,7 @@ def write_pages(folder: Path, *, check_only: bool) -> list[str]:
         "settings.md": _settings_page(),
         "topics.md": _topics_page(),
         "scenarios.md": _scenarios_page(),
+        "case-process.md": _case_process_page(),
     }
     stale = []
     for name, text in pages.items():
@@ -93,6 +102,46 @@ def _scenarios_page() -> str:
             f"| {one.domain.value} | {one.category.code} | {one.severity.value} | {raises} "
             f"| {_deadline_words(one)} |\n"
         )
+    return "".join(lines)
+
+
+def _case_process_page() -> str:
+    lines = [
+        "# The case process 案卷流程\n\n",
+        _WRITTEN,
+        (
+            "The seven steps of 数字城管, taken with `POST /incidents/{id}/transitions`. A case "
+            "that a rule opened is collected, filed and dispatched by the platform at once; "
+            "people do the rest. Who fed a case back does not verify it, the clock starts at "
+            "dispatch, stands while a case is suspended and moves with an extension.\n\n"
+        ),
+        "| step | status | action | leads to | by | reason |\n|---|---|---|---|---|---|\n",
+    ]
+    for one in TRANSITIONS:
+        step = STEP_NAMES.get(one.status)
+        lines.append(
+            f"| {'' if step is None else step.zh} | {STATUS_NAMES[one.status].zh} `{one.status}` "
+            f"| {ACTION_NAMES[one.action].zh} `{one.action}` "
+            f"| {STATUS_NAMES[one.to].zh} `{one.to}` | {', '.join(sorted(one.roles))} "
+            f"| {'needed' if one.action in NEEDS_REASON else ''} |\n"
+        )
+    lines += [
+        "\n## When time runs out 临期与超期\n\n",
+        (
+            "Shares are of the time that the scenario allows, in the hours that count; each level "
+            "is a line in the history and in the live stream.\n\n"
+        ),
+        "| level | share of the time | who is told |\n|---|---|---|\n",
+    ]
+    lines += [
+        f"| {int(level)} | {share:g} | {LEVEL_NAMES[level].zh} {LEVEL_NAMES[level].en} |\n"
+        for level, share in SHARE_OF_TIME.items()
+    ]
+    lines.append(
+        "\n## Pictures 前后照片\n\n`POST /incidents/{id}/photos` takes a JPEG of up to 1 MiB, "
+        "strips what the phone wrote into it and gives a name; `photos` of the next step names "
+        "it. With `feedback` it is kept as after, with any other action as before.\n"
+    )
     return "".join(lines)
 
 

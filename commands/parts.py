@@ -32,7 +32,7 @@ from ingest.broker import BrokerAddress
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
 from scenarios.model import Scenario
-from store.cases import CaseStore
+from store.cases import MAX_ESCALATIONS, CaseStore
 from store.database import migrate
 from store.things import Thing
 from streams.app import StreamServices
@@ -42,6 +42,9 @@ from streams.partition import Processed
 
 #: The checkout, or the folder of the image.
 ROOT = Path(__file__).resolve().parent.parent
+
+#: Cases whose time runs out are looked for this often (wall seconds).
+ESCALATE_S = 1.0
 
 #: Changed things reach the store this often (wall seconds).
 THINGS_S = 2.0
@@ -105,6 +108,7 @@ class StreamParts:
     """The store, what the stream app calls, and the live picture it leaves behind."""
 
     def __init__(self, settings: Settings, city: City, clock: Clock) -> None:
+        self._clock = clock
         self.packs = load_packs(settings.packs)
         self.tagger = Tagger(city)
         warm_up(self.tagger, city)
@@ -125,6 +129,13 @@ class StreamParts:
             observed=self._observed,
             clock=clock,
         )
+
+    async def watch_deadlines(self) -> None:
+        """Escalate the cases whose time runs out, until cancelled."""
+        while True:
+            changes = await asyncio.to_thread(self.store.escalate, self._clock.now_ns())
+            # A full transaction says that there are more.
+            await asyncio.sleep(0 if len(changes) >= MAX_ESCALATIONS else ESCALATE_S)
 
     async def keep_things(self, changed: Callable[[list[Thing]], None] | None = None) -> None:
         """Write the last state of things to the store now and then, until cancelled."""

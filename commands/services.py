@@ -125,6 +125,7 @@ async def _run_streams(settings: Settings, _clock: str | None, ready: asyncio.Ev
             {
                 "decisions": parts.decisions.run(),
                 "things": parts.keep_things(),
+                "deadlines": parts.watch_deadlines(),
                 "streams": crash_of(app),
             }
         )

@@ -32,6 +32,7 @@ class Status(StrEnum):
     FILED = "filed"  # 案卷建立
     DISPATCHED = "dispatched"  # 任务派遣
     HANDLING = "handling"  # 任务处理
+    SUSPENDED = "suspended"  # 挂账: within 任务处理, its clock stands
     FEEDBACK = "feedback"  # 处理反馈
     CLOSED = "closed"  # 核查结案
     EVALUATED = "evaluated"  # 综合评价
@@ -40,7 +41,14 @@ class Status(StrEnum):
 
 #: A case in one of these takes new evidence; in the others new evidence means rework or a new case.
 OPEN_STATUSES = frozenset(
-    {Status.COLLECTED, Status.FILED, Status.DISPATCHED, Status.HANDLING, Status.FEEDBACK}
+    {
+        Status.COLLECTED,
+        Status.FILED,
+        Status.DISPATCHED,
+        Status.HANDLING,
+        Status.SUSPENDED,
+        Status.FEEDBACK,
+    }
 )
 
 
@@ -77,6 +85,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     from_status: Annotated[Status | None, PUBLIC] = None
     to_status: Annotated[Status | None, PUBLIC] = None
     reason: Annotated[str, INTERNAL] = ""
+    photos: Annotated[tuple[str, ...], SENSITIVE] = ()
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,6 +94,14 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``began_ns`` is when the real thing began, ``opened_ns`` when the case was opened,
     ``cleared_ns`` when every source said it was over, ``closed_ns`` when a person closed it.
     ``version`` counts changes and guards against lost updates.
+
+    Of its process: ``filed_ns``, ``dispatched_ns`` and ``disposed_ns`` are when it was first
+    filed, first dispatched and last fed back as done; ``handled_by`` is who fed it back.
+    ``suspended_ns`` is since when its clock stands. ``extension_s`` is the extension asked for
+    and not yet decided on, ``extension_count`` how many were granted. ``escalation_level`` is
+    0 in time, 1 warned, 2 overdue at the unit, 3 at the district, 4 at the city;
+    ``next_alert_ns`` is when it rises. ``before_photos`` and ``after_photos`` are people's own
+    pictures, ``snapshot`` is a camera's. ``verdict`` is what a person found it to be.
     """
 
     id: Annotated[str, PUBLIC]
@@ -114,6 +131,19 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rework_count: Annotated[int, PUBLIC] = 0
     explanation: Annotated[Text, INTERNAL] = Text("", "")
     snapshot: Annotated[str | None, SENSITIVE] = None
+    filed_ns: Annotated[int | None, INTERNAL] = None
+    dispatched_ns: Annotated[int | None, INTERNAL] = None
+    disposed_ns: Annotated[int | None, INTERNAL] = None
+    handled_by: Annotated[str | None, SENSITIVE] = None
+    suspended_ns: Annotated[int | None, INTERNAL] = None
+    extension_s: Annotated[float | None, INTERNAL] = None
+    extension_count: Annotated[int, PUBLIC] = 0
+    supervised_ns: Annotated[int | None, INTERNAL] = None
+    escalation_level: Annotated[int, PUBLIC] = 0
+    next_alert_ns: Annotated[int | None, INTERNAL] = None
+    before_photos: Annotated[tuple[str, ...], SENSITIVE] = ()
+    after_photos: Annotated[tuple[str, ...], SENSITIVE] = ()
+    verdict: Annotated[str | None, PUBLIC] = None
     version: Annotated[int, PUBLIC] = 1
 
 

@@ -62,7 +62,7 @@ def deadline_ns(
     left_ns = seconds_to_ns(deadline.duration_s)
     if deadline.clock is DeadlineClock.HOURS24:
         return start_ns + left_ns
-    day = (_EPOCH + timedelta(seconds=start_ns // NS_PER_S)).astimezone(CHINA).date()
+    day = _china_day(start_ns)
     now_ns = start_ns
     while True:
         if is_working_day(day, holidays=holidays, extra_days=extra_days):
@@ -74,6 +74,41 @@ def deadline_ns(
             left_ns -= max(0, closes_ns - now_ns)
         day += _DAY
         now_ns = max(now_ns, _hour_ns(day, 0))
+
+
+def time_left_s(now_ns: int, due_ns: int, clock: DeadlineClock) -> float:
+    """How much of the time that counts lies between two instants.
+
+    Args:
+        now_ns: UTC nanoseconds.
+        due_ns: UTC nanoseconds; before ``now_ns`` the answer is negative.
+        clock: Which hours count.
+
+    Example:
+        >>> from core.units import rfc3339_to_ns
+        >>> friday = rfc3339_to_ns("2026-01-09T16:00:00+08:00")
+        >>> monday = rfc3339_to_ns("2026-01-12T12:00:00+08:00")
+        >>> time_left_s(friday, monday, DeadlineClock.WORKING) / 3600
+        4.0
+        >>> time_left_s(monday, friday, DeadlineClock.HOURS24) / 3600
+        -68.0
+    """
+    if due_ns < now_ns:
+        return -time_left_s(due_ns, now_ns, clock)
+    if clock is DeadlineClock.HOURS24:
+        return (due_ns - now_ns) / NS_PER_S
+    day, last = _china_day(now_ns), _china_day(due_ns)
+    counted_ns = 0
+    while day <= last:
+        if is_working_day(day):
+            opens_ns, closes_ns = _hour_ns(day, OPENS_HOUR), _hour_ns(day, CLOSES_HOUR)
+            counted_ns += max(0, min(closes_ns, due_ns) - max(opens_ns, now_ns))
+        day += _DAY
+    return counted_ns / NS_PER_S
+
+
+def _china_day(instant_ns: int) -> date:
+    return (_EPOCH + timedelta(seconds=instant_ns // NS_PER_S)).astimezone(CHINA).date()
 
 
 def _hour_ns(day: date, hour: int) -> int:

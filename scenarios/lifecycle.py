@@ -1,7 +1,10 @@
 """The case process: which action takes a case from which status to which, and who may.
 
 The seven steps are the national ones (数字城管): 信息采集 案卷建立 任务派遣 任务处理 处理反馈
-核查结案 综合评价. Branches: 退单 and 返工 (``return``), 作废 (``cancel``), 重开 (``reopen``).
+核查结案 综合评价. Branches: 退单 and 返工 (``return``), 作废 (``cancel``), 重开 (``reopen``),
+延期 (``extend``, then ``grant`` or ``refuse``), 挂账 (``suspend``, ``resume``), 督办
+(``supervise``). What a step changes of a case beside its status is in
+:mod:`scenarios.steps`.
 """
 
 from __future__ import annotations
@@ -26,6 +29,12 @@ class Action(StrEnum):
     RETURN = "return"
     CANCEL = "cancel"
     REOPEN = "reopen"
+    EXTEND = "extend"
+    GRANT = "grant"
+    REFUSE = "refuse"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    SUPERVISE = "supervise"
 
 
 class Role(StrEnum):
@@ -47,12 +56,24 @@ class Transition(NamedTuple):
 
 
 #: Actions that nobody may take without saying why.
-NEEDS_REASON = frozenset({Action.RETURN, Action.CANCEL, Action.REOPEN})
+NEEDS_REASON = frozenset(
+    {
+        Action.RETURN,
+        Action.CANCEL,
+        Action.REOPEN,
+        Action.EXTEND,
+        Action.REFUSE,
+        Action.SUSPEND,
+        Action.SUPERVISE,
+    }
+)
 
 _DESK = frozenset({Role.SYSTEM, Role.OPERATOR})
 _FIELD = frozenset({Role.WORKER, Role.OPERATOR})
 _CHECK = frozenset({Role.VERIFIER, Role.OPERATOR})
 _ANY_DESK = _DESK | _CHECK
+#: Who gives more time is never who asks for it.
+_DECIDE = frozenset({Role.OPERATOR})
 
 TRANSITIONS: tuple[Transition, ...] = (
     Transition(Status.COLLECTED, Action.FILE, Status.FILED, _DESK),
@@ -74,6 +95,20 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(Status.CLOSED, Action.REOPEN, Status.DISPATCHED, _ANY_DESK),
     Transition(Status.EVALUATED, Action.REOPEN, Status.DISPATCHED, _ANY_DESK),
     Transition(Status.CANCELLED, Action.REOPEN, Status.FILED, _CHECK),
+    *(
+        Transition(status, action, status, roles)
+        for status in (Status.DISPATCHED, Status.HANDLING)
+        for action, roles in (
+            (Action.EXTEND, _FIELD),
+            (Action.GRANT, _DECIDE),
+            (Action.REFUSE, _DECIDE),
+            (Action.SUPERVISE, _CHECK),
+        )
+    ),
+    Transition(Status.HANDLING, Action.SUSPEND, Status.SUSPENDED, _DECIDE),
+    Transition(Status.SUSPENDED, Action.RESUME, Status.HANDLING, _DECIDE),
+    Transition(Status.SUSPENDED, Action.SUPERVISE, Status.SUSPENDED, _CHECK),
+    Transition(Status.SUSPENDED, Action.CANCEL, Status.CANCELLED, _CHECK),
 )
 
 _BY_ARROW = {(one.status, one.action): one for one in TRANSITIONS}
@@ -83,6 +118,7 @@ STATUS_NAMES: dict[Status, Text] = {
     Status.FILED: Text("待派遣", "Filed"),
     Status.DISPATCHED: Text("待接单", "Dispatched"),
     Status.HANDLING: Text("处理中", "Being handled"),
+    Status.SUSPENDED: Text("挂账", "Suspended"),
     Status.FEEDBACK: Text("待核查", "Fed back, to be verified"),
     Status.CLOSED: Text("已结案", "Closed"),
     Status.EVALUATED: Text("已评价", "Evaluated"),
@@ -95,6 +131,7 @@ STEP_NAMES: dict[Status, Text] = {
     Status.FILED: Text("案卷建立", "Filing"),
     Status.DISPATCHED: Text("任务派遣", "Dispatch"),
     Status.HANDLING: Text("任务处理", "Handling"),
+    Status.SUSPENDED: Text("任务处理", "Handling"),
     Status.FEEDBACK: Text("处理反馈", "Feedback"),
     Status.CLOSED: Text("核查结案", "Verification and closing"),
     Status.EVALUATED: Text("综合评价", "Evaluation"),
@@ -111,6 +148,12 @@ ACTION_NAMES: dict[Action, Text] = {
     Action.RETURN: Text("退回", "Return"),
     Action.CANCEL: Text("作废", "Cancel"),
     Action.REOPEN: Text("重开", "Reopen"),
+    Action.EXTEND: Text("申请延期", "Ask for more time"),
+    Action.GRANT: Text("同意延期", "Grant more time"),
+    Action.REFUSE: Text("不同意延期", "Refuse more time"),
+    Action.SUSPEND: Text("挂账", "Suspend"),
+    Action.RESUME: Text("恢复处理", "Resume"),
+    Action.SUPERVISE: Text("督办", "Supervise"),
 }
 
 
@@ -152,7 +195,7 @@ def check_transition(
         Traceback (most recent call last):
         ...
         core.errors.TransitionError: action 'close' is not possible in status 'handling'; \
-allowed there: handle, feedback, return, cancel
+allowed there: handle, feedback, return, cancel, extend, grant, refuse, supervise, suspend
     """
     try:
         from_status, what, who = Status(status), Action(action), Role(role)

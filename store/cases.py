@@ -23,9 +23,9 @@ from core.errors import ConflictError, NotFoundError
 from core.events import EventBatch
 from core.incidents import HistoryEntry, Incident, Status
 from core.ports import Rejection
-from scenarios.deadlines import deadline_ns
-from scenarios.lifecycle import Action, Role, check_transition
+from scenarios.lifecycle import Action, Role
 from scenarios.model import Scenario
+from scenarios.steps import Step, take_step
 from store import tables
 from store.database import Database, insert_rows, next_numbers
 from store.decisions import Case, Change, ChangeKind, DecisionTransaction, Policies, storable
@@ -51,6 +51,9 @@ MAX_FEED_LINES = 200_000
 
 #: Answers kept for repeated writing requests.
 MAX_IDEMPOTENCY_KEYS = 10_000
+
+#: Cases that one call escalates, in one transaction.
+MAX_ESCALATIONS = 500
 
 #: Old lines of the feed are deleted when this many new ones have come.
 _PRUNE_EVERY = 1024
@@ -145,28 +148,20 @@ class CaseStore:
     def transition(
         self,
         incident_id: str,
-        action: str,
+        step: Step,
         *,
-        actor: str,
-        role: str,
-        reason: str = "",
         expected_version: int | None = None,
         idempotency_key: str | None = None,
-        now_ns: int,
     ) -> Incident:
         """Take a case one step further.
 
         Args:
             incident_id: Which.
-            action: A value of :class:`scenarios.lifecycle.Action`.
-            actor: Who; kept in the history.
-            role: A value of :class:`scenarios.lifecycle.Role`.
-            reason: Why; some actions need it.
+            step: Who does what, when and why.
             expected_version: The version that the decision was made on. Evidence that came
                 since is no conflict, another person's step is.
             idempotency_key: A request with a key that was used before gets the same answer
                 and changes nothing.
-            now_ns: City time.
 
         Returns:
             The incident afterwards.
@@ -178,24 +173,49 @@ class CaseStore:
             TransitionError: The action is not possible now, or not for this role.
             ServiceError: The database failed; nothing was written.
         """
-        request = _digest(incident_id, action, actor, role, reason, str(expected_version))
+        asked = msgspec.structs.replace(step, at_ns=0)  # a repeated request comes later
+        request = _digest(incident_id, repr(asked), str(expected_version))
         with self._database.write("changing a case") as connection:
             if idempotency_key is not None:
                 answer = _answer_given(connection, idempotency_key, request)
                 if answer is not None:
                     return answer
-            transaction = DecisionTransaction(connection, self._database, self._policies, now_ns)
+            transaction = DecisionTransaction(
+                connection, self._database, self._policies, step.at_ns
+            )
             case = transaction.case(incident_id)
             if case is None:
                 raise NotFoundError(f"incident {incident_id!r}: there is none with this id")
             _check_version(case, expected_version)
-            self._step(transaction, case, action, actor, role, reason, now_ns)
+            self._step(transaction, case, step)
             changes = transaction.finish()
             if idempotency_key is not None:
-                _keep_answer(connection, idempotency_key, request, case.incident, now_ns)
+                _keep_answer(connection, idempotency_key, request, case.incident, step.at_ns)
             self._prune_feed(connection, changes)
         self._notify(changes)
         return case.incident
+
+    def escalate(self, now_ns: int, *, limit: int = MAX_ESCALATIONS) -> list[Change]:
+        """Raise the cases whose time runs out to their next level; tells of each in the feed.
+
+        Args:
+            now_ns: City time.
+            limit: Most cases at once, the most urgent first; the next call takes the others.
+
+        Raises:
+            ServiceError: The database failed; nothing was written.
+        """
+        due = select(tables.incidents.c.id).where(tables.incidents.c.next_alert_ns <= now_ns)
+        with self._database.read("looking for cases to escalate") as connection:
+            if connection.scalar(due.limit(1)) is None:
+                return []
+        with self._database.write("escalating cases") as connection:
+            transaction = DecisionTransaction(connection, self._database, self._policies, now_ns)
+            transaction.escalate(now_ns, limit)
+            changes = transaction.finish()
+            self._prune_feed(connection, changes)
+        self._notify(changes)
+        return changes
 
     def add_report(self, report: Report) -> Report:
         """Keep a citizen's report; one with the same id stays as it was and is given back."""
@@ -515,55 +535,35 @@ class CaseStore:
         for callback in callbacks:
             callback(changes[-1].sequence)
 
-    def _step(
-        self,
-        transaction: DecisionTransaction,
-        case: Case,
-        action: str,
-        actor: str,
-        role: str,
-        reason: str,
-        now_ns: int,
-    ) -> None:
+    def _step(self, transaction: DecisionTransaction, case: Case, step: Step) -> None:
         old = case.incident
-        to_status = check_transition(old.status, action, role, reason)
         scenario = self.scenarios.get(old.scenario)
-        changes: dict[str, Any] = {"status": to_status, "updated_ns": max(old.updated_ns, now_ns)}
-        if action == Action.CLOSE:
-            changes["closed_ns"] = now_ns
-        elif action == Action.REOPEN:
-            changes |= {"closed_ns": None, "rework_count": old.rework_count + 1}
-        elif action == Action.RETURN and old.status is Status.FEEDBACK:
-            # 返工: the verifier was not content.
-            changes["rework_count"] = old.rework_count + 1
-        elif action == Action.RETURN:
-            # 退单: not theirs; whoever dispatches again chooses anew.
-            changes |= {"worker_id": None, "worker_name": None}
-        worker = self._workers.get(actor)
-        if action == Action.ACCEPT and role == Role.WORKER and worker is not None:
+        changes = take_step(old, step, None if scenario is None else scenario.deadline)
+        worker = self._workers.get(step.actor)
+        if step.action == Action.ACCEPT and step.role == Role.WORKER and worker is not None:
             changes |= {"worker_id": worker.worker_id, "worker_name": worker.name}
-        if to_status is Status.DISPATCHED and scenario is not None:
-            changes["deadline_ns"] = deadline_ns(now_ns, scenario.deadline)
-            if old.worker_id is None:
-                chosen = transaction.assign(old.place, scenario)
-                changes |= {
-                    "unit_id": chosen.unit_id,
-                    "unit_name": chosen.unit_name,
-                    "worker_id": chosen.worker_id,
-                    "worker_name": chosen.worker_name,
-                }
+        goes_out = changes["status"] is Status.DISPATCHED and old.status is not Status.DISPATCHED
+        if goes_out and scenario is not None and old.worker_id is None:
+            chosen = transaction.assign(old.place, scenario)
+            changes |= {
+                "unit_id": chosen.unit_id,
+                "unit_name": chosen.unit_name,
+                "worker_id": chosen.worker_id,
+                "worker_name": chosen.worker_name,
+            }
         case.change(**changes)
         case.record(
             HistoryEntry(
-                at_ns=now_ns,
-                actor=actor,
-                action=action,
+                at_ns=step.at_ns,
+                actor=step.actor,
+                action=step.action,
                 from_status=old.status,
-                to_status=to_status,
-                reason=reason,
+                to_status=changes["status"],
+                reason=step.reason,
+                photos=step.photos,
             )
         )
-        transaction.tell(case, ChangeKind.TRANSITION, now_ns)
+        transaction.tell(case, ChangeKind.TRANSITION, step.at_ns)
 
     def _prune_feed(self, connection: Connection, changes: Sequence[Change]) -> None:
         if not changes:

@@ -38,9 +38,11 @@ from scenarios.correlation import (
     reach_m,
 )
 from scenarios.deadlines import deadline_ns
+from scenarios.escalation import LEVEL_NAMES, Level, is_due, next_alert_ns
 from scenarios.explain import explain
 from scenarios.model import GroupBy, Scenario
 from scenarios.routing import Assignment, assign
+from scenarios.steps import dispatched
 from store import tables
 from store.database import Database, insert_rows, next_numbers
 from store.documents import (
@@ -80,6 +82,7 @@ class ChangeKind(StrEnum):
     TRANSITION = "transition"
     CLEARED = "cleared"
     REWORK = "rework"
+    ESCALATED = "escalated"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +200,7 @@ class Case:
             "cleared_ns": one.cleared_ns,
             "closed_ns": one.closed_ns,
             "deadline_ns": one.deadline_ns,
+            "next_alert_ns": one.next_alert_ns,
             "unit_id": one.unit_id,
             "worker_id": one.worker_id,
             "version": one.version,
@@ -261,6 +265,42 @@ class DecisionTransaction:
         """A case by its incident's id; None where there is none."""
         self._load_cases(_BY_ID, {"id": wanted})
         return self._cases.get(wanted)
+
+    def escalate(self, now_ns: int, limit: int) -> None:
+        """Raise the cases whose time runs out to their next level, the most urgent first."""
+        table = tables.incidents
+        due = select(*_CASE_COLUMNS).where(table.c.next_alert_ns <= now_ns)
+        self._load_cases(due.order_by(table.c.next_alert_ns, table.c.id).limit(limit), {})
+        for case in list(self._cases.values()):
+            scenario = self._policies.scenarios.get(case.incident.scenario)
+            # One that was not looked at for long rises through several levels at once.
+            while is_due(case.incident, now_ns):
+                self._raise_level(case, scenario, now_ns)
+
+    def _raise_level(self, case: Case, scenario: Scenario | None, now_ns: int) -> None:
+        before = case.incident
+        level = Level(min(before.escalation_level + 1, Level.CITY))
+        risen = msgspec.structs.replace(before, escalation_level=int(level))
+        alert_ns = None if scenario is None else next_alert_ns(risen, scenario.deadline)
+        process_version = case.process_version
+        case.change(
+            escalation_level=int(level),
+            next_alert_ns=alert_ns,
+            updated_ns=max(before.updated_ns, now_ns),
+        )
+        case.record(
+            HistoryEntry(
+                at_ns=before.next_alert_ns or now_ns,
+                actor=SYSTEM,
+                action="warn" if level is Level.WARNED else "escalate",
+                from_status=before.status,
+                to_status=before.status,
+                reason=LEVEL_NAMES[level].zh,
+            )
+        )
+        # Nobody decided anything: who is about to take a step may still take it.
+        case.process_version = process_version
+        self.tell(case, ChangeKind.ESCALATED, now_ns)
 
     def tell(
         self,
@@ -433,8 +473,12 @@ class DecisionTransaction:
             worker_name=assignment.worker_name,
             explanation=explain(event, scenario, assignment, due_ns),
             event_count=0,
+            filed_ns=logged_ns,
+            dispatched_ns=logged_ns,
             version=0,
         )
+        alert_ns = next_alert_ns(incident, scenario.deadline)
+        incident = msgspec.structs.replace(incident, next_alert_ns=alert_ns)
         case = Case(incident, event.at_ns, process_version=1)
         self._cases[incident.id] = case
         self._attach(case, event, scenario, logged_ns)
@@ -490,9 +534,12 @@ class DecisionTransaction:
             changes |= {
                 "status": Status.DISPATCHED,
                 "closed_ns": None,
+                "disposed_ns": None,
                 "rework_count": before.rework_count + 1,
-                "deadline_ns": deadline_ns(logged_ns, scenario.deadline),
+                **dispatched(before, logged_ns, scenario.deadline),
             }
+            after = msgspec.structs.replace(before, **changes)
+            changes["next_alert_ns"] = next_alert_ns(after, scenario.deadline)
         case.change(**changes)
         case.last_event_ns = max(case.last_event_ns, event.at_ns)
         if rework is not None:

@@ -51,6 +51,8 @@ incidents = Table(
     Column("cleared_ns", BigInteger),
     Column("closed_ns", BigInteger),
     Column("deadline_ns", BigInteger),
+    # When it rises to its next level of escalation; NULL where it does not.
+    Column("next_alert_ns", BigInteger),
     Column("unit_id", Key),
     Column("worker_id", Key),
     Column("version", Integer, nullable=False),
@@ -84,6 +86,7 @@ Index(
     incidents.c.severity,
     incidents.c.status,
 )
+Index("incidents_by_alert", incidents.c.next_alert_ns)
 Index("incidents_open_load", incidents.c.is_open, incidents.c.worker_id)
 
 #: The raises that an incident holds; ``active`` until their clear came.

@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.answers import GEOJSON, JsonBytes, as_json
 from api.guard import check_token, client_of
 from api.query import PAGES, PLACES, TIMES, Parameter, Parameters, incident_filter, limit_of
+from api.routes.photos import check_photos
 from api.schemas import PROBLEMS, Plain, answer
 from api.services import Services
 from core.errors import InputError, NotFoundError
 from core.incidents import Incident, Severity, Status
-from scenarios.lifecycle import Action, Role, allowed_actions
+from scenarios.lifecycle import Action, Role
+from scenarios.steps import MAX_EXTENSION_S, MAX_PHOTOS, Step, possible_actions
 from store.documents import incident_body, incident_feature, join_array
 from store.rows import IncidentRow, Page
 
@@ -35,7 +37,7 @@ _LIST = Parameters(
 )
 
 
-class Step(BaseModel):
+class StepBody(BaseModel):
     """One step of the case process."""
 
     model_config = ConfigDict(extra="forbid")
@@ -47,6 +49,19 @@ class Step(BaseModel):
     )
     actor: Plain = Field("", max_length=100, description="Who, e.g. a worker's id")
     role: Role = Field(Role.OPERATOR, description="In which role; system is the platform's own")
+    extension_s: float | None = Field(
+        None,
+        ge=60,
+        le=MAX_EXTENSION_S,
+        allow_inf_nan=False,
+        description="Seconds of more time, to extend (asked for) and to grant (if other)",
+    )
+    photos: list[Plain] = Field(
+        [],
+        max_length=MAX_PHOTOS,
+        description="Names that `POST /incidents/{id}/photos` gave; with feedback: after, "
+        "else: before",
+    )
 
 
 def build_router(services: Services) -> APIRouter:
@@ -82,7 +97,7 @@ def build_router(services: Services) -> APIRouter:
     )
     def get_incident(incident_id: str) -> Response:
         detail = store.detail(_plain_id(incident_id))
-        steps = as_json(allowed_actions(detail.incident.status))
+        steps = as_json(possible_actions(detail.incident))
         body = b'%b,"evidence":%b,"history":%b,"transitions":%b}' % (
             detail.body[:-1],
             join_array(detail.evidence),
@@ -103,7 +118,7 @@ def build_router(services: Services) -> APIRouter:
     def take_step(
         request: Request,
         incident_id: str,
-        step: Step,
+        step: StepBody,
         authorization: Annotated[str | None, Header()] = None,
         idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
     ) -> Response:
@@ -111,17 +126,23 @@ def build_router(services: Services) -> APIRouter:
         services.writes.take(client_of(request.scope))
         if step.role is Role.SYSTEM:
             raise InputError("body.role: worker, operator or verifier was wanted, got 'system'")
+        wanted = _plain_id(incident_id)
+        photos = check_photos(services.snapshot_dir, wanted, step.photos)
         incident = store.transition(
-            _plain_id(incident_id),
-            step.action,
-            actor=step.actor or step.role.value,
-            role=step.role,
-            reason=step.reason,
+            wanted,
+            Step(
+                action=step.action.value,
+                actor=step.actor or step.role.value,
+                role=step.role.value,
+                at_ns=services.clock.now_ns(),
+                reason=step.reason,
+                extension_s=step.extension_s,
+                photos=photos,
+            ),
             expected_version=step.version,
             idempotency_key=idempotency_key,
-            now_ns=services.clock.now_ns(),
         )
-        steps = as_json(allowed_actions(incident.status))
+        steps = as_json(possible_actions(incident))
         body = b'%b,"transitions":%b}' % (incident_body(incident)[:-1], steps)
         return JsonBytes(body, headers={"ETag": f'"{incident.version}"'})
 

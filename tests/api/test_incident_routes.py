@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 
 from core.events import Edge
+from core.units import rfc3339_to_ns
 
 
 async def test_an_empty_list(client: httpx.AsyncClient) -> None:
@@ -31,7 +34,14 @@ async def test_list_and_detail(site: Any, client: httpx.AsyncClient) -> None:
     assert [word["edge"] for word in detail["evidence"]] == ["raise", "still"]
     assert detail["evidence"][0]["at_ns"] == site.event(30).at_ns
     assert [line["action"] for line in detail["history"]] == ["collect", "file", "dispatch"]
-    assert detail["transitions"] == ["accept", "handle", "return", "cancel"]
+    assert detail["transitions"] == [
+        "accept",
+        "handle",
+        "return",
+        "cancel",
+        "extend",
+        "supervise",
+    ]
     assert answer.headers["etag"] == '"2"'
 
 
@@ -106,7 +116,7 @@ async def test_a_step(site: Any, client: httpx.AsyncClient, auth: dict[str, str]
     assert answer.status_code == 200, answer.text
     one = answer.json()
     assert (one["status"], one["version"]) == ("handling", 2)
-    assert one["transitions"] == ["handle", "feedback", "return", "cancel"]
+    assert one["transitions"][:4] == ["handle", "feedback", "return", "cancel"]
     again = await client.post(url, json=body, headers=headers)
     assert again.json() == one
     detail = (await client.get(f"/incidents/{one['id']}")).json()
@@ -115,6 +125,92 @@ async def test_a_step(site: Any, client: httpx.AsyncClient, auth: dict[str, str]
     late = await client.post(url, json=body, headers=auth)
     assert late.status_code == 409
     assert late.json()["type"] == "urn:qingniao:problem:conflict"
+
+
+def a_jpeg(width_px: int, height_px: int) -> bytes:
+    picture = np.random.default_rng(7).integers(0, 255, (height_px, width_px, 3), np.uint8)
+    return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+async def test_a_picture_is_brought_named_and_shown(
+    site: Any, client: httpx.AsyncClient, auth: dict[str, str]
+) -> None:
+    [change] = site.apply(site.event(30))
+    url = f"/incidents/{change.incident.id}"
+    # An Exif segment, as phones write it, right after the start of the picture.
+    exif = (
+        b"\xff\xe1" + (2 + 6 + 40).to_bytes(2, "big") + b"Exif\0\0" + b"GPS 36.06 120.38".ljust(40)
+    )
+    whole = a_jpeg(2000, 300)
+    answer = await client.post(f"{url}/photos", content=whole[:2] + exif + whole[2:], headers=auth)
+    assert answer.status_code == 201, answer.text
+    name = answer.json()["photo"]
+    shown = await client.get(answer.json()["url"])
+    assert shown.status_code == 200
+    assert b"GPS" not in shown.content
+    assert cv2.imdecode(np.frombuffer(shown.content, np.uint8), 1).shape == (240, 1600, 3)
+    again = await client.post(f"{url}/photos", content=whole, headers=auth)
+    assert again.json()["photo"] == name
+    for action, photos in (("accept", []), ("feedback", [name])):
+        body = {"action": action, "photos": photos}
+        step = await client.post(f"{url}/transitions", json=body, headers=auth)
+        assert step.status_code == 200, step.text
+    assert step.json()["after_photos"] == [name]
+    assert (await client.get(url)).json()["history"][-1]["photos"] == [name]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not_jpeg"),
+        (b"GIF89a", "not_jpeg"),
+        (a_jpeg(64, 64)[:-50], "truncated_jpeg"),
+        (b"\xff\xd8\xff\xd9" * 9, "was wanted"),
+    ],
+)
+async def test_what_is_no_picture_is_refused(
+    site: Any, client: httpx.AsyncClient, auth: dict[str, str], content: bytes, words: str
+) -> None:
+    [change] = site.apply(site.event(30))
+    url = f"/incidents/{change.incident.id}/photos"
+    answer = await client.post(url, content=content, headers=auth)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+    assert (await client.post(url, content=content)).status_code == 401
+    missing = await client.post("/incidents/none/photos", content=a_jpeg(8, 8), headers=auth)
+    assert missing.status_code == 404
+    assert not list(site.folder.rglob("cases/*"))
+
+
+async def test_a_step_takes_only_pictures_of_its_case(
+    site: Any, client: httpx.AsyncClient, auth: dict[str, str]
+) -> None:
+    [one] = site.apply(site.event(30))
+    for name in ("cases/other/1.jpg", f"cases/{one.incident.id}/../../x.jpg", "camera-1/1.jpg"):
+        answer = await client.post(
+            f"/incidents/{one.incident.id}/transitions",
+            json={"action": "accept", "photos": [name]},
+            headers=auth,
+        )
+        assert answer.status_code == 422
+        assert "body.photos" in answer.json()["detail"]
+
+
+async def test_more_time(site: Any, client: httpx.AsyncClient, auth: dict[str, str]) -> None:
+    [change] = site.apply(site.event(30))
+    url = f"/incidents/{change.incident.id}/transitions"
+    for body, status in (
+        ({"action": "extend", "reason": "等备件", "extension_s": 10}, 422),
+        ({"action": "extend", "reason": "等备件", "extension_s": 7200}, 200),
+        ({"action": "grant"}, 200),
+        ({"action": "grant"}, 409),
+    ):
+        answer = await client.post(url, json=body, headers=auth)
+        assert answer.status_code == status, answer.text
+    one = (await client.get(f"/incidents/{change.incident.id}")).json()
+    assert one["extension_count"] == 1
+    moved_ns = rfc3339_to_ns(one["deadline_at"]) - change.incident.deadline_ns
+    assert moved_ns >= 7200 * 10**9
 
 
 async def test_a_report_takes_the_way_of_any_source(

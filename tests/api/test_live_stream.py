@@ -14,6 +14,7 @@ import pytest
 
 from api import stream as stream_module
 from core.events import Edge
+from scenarios.steps import Step
 from store.things import Thing
 
 
@@ -85,10 +86,7 @@ async def test_changes_come_at_once_and_in_order(site: Any, serve: Any) -> None:
             await asyncio.to_thread(
                 site.store.transition,
                 opened.incident.id,
-                "accept",
-                actor="w",
-                role="worker",
-                now_ns=1,
+                Step(action="accept", actor="w", role="worker", at_ns=1),
             )
             [step] = await take(events, 1)
             assert step.data["change"] == "transition"

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 
 from core.events import Edge
 from core.incidents import Status
+from scenarios.steps import Step
 from store.cases import CaseStore
 from store.filters import EventFilter, IncidentFilter
 
@@ -158,7 +159,8 @@ def test_what_no_case_holds_is_kept_as_an_event(store: CaseStore, make: Any) -> 
 
 def close(store: CaseStore, incident_id: str, now_ns: int) -> None:
     for action in ("accept", "feedback", "close"):
-        store.transition(incident_id, action, actor="w", role="operator", now_ns=now_ns)
+        step = Step(action=action, actor="operator", role="operator", at_ns=now_ns)
+        store.transition(incident_id, step)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from core.events import Edge
+from scenarios.steps import Step
 from store import canonical
 from store.canonical import canonical_cases
 from store.cases import CaseStore
@@ -21,7 +22,7 @@ def test_every_page_with_its_evidence(store: CaseStore, make: Any, monkeypatch: 
     before = canonical_cases(store)
     assert [len(json.loads(line)["evidence"]) for line in before.splitlines()] == [1] * 5
     wanted = json.loads(before.splitlines()[0])["id"]
-    store.transition(wanted, "accept", actor="w", role="worker", now_ns=10**18)
+    store.transition(wanted, Step(action="accept", actor="w", role="worker", at_ns=10**18))
     assert canonical_cases(store) == before
     cleared = make.event(99.0, scenario=name, thing="t-0", began_s=0.0, edge=Edge.CLEAR)
     store.apply([make.batch(cleared)], 0)

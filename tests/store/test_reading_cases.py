@@ -13,6 +13,7 @@ from core.errors import InputError, ServiceError, SettingsError
 from core.events import Edge
 from core.incidents import Severity, Status
 from core.ports import Rejection
+from scenarios.steps import Step
 from store.cases import CaseStore
 from store.database import migrate
 from store.filters import EventFilter, IncidentFilter
@@ -151,7 +152,7 @@ def test_listeners_hear_of_every_commit(store: CaseStore, make: Any) -> None:
     forget = store.on_change(heard.append)
     [change] = store.apply([make.batch(make.event(1))], 0)
     store.apply([make.batch(make.event(1))], 0)
-    store.transition(change.incident.id, "accept", actor="w", role="worker", now_ns=5)
+    store.transition(change.incident.id, Step(action="accept", actor="w", role="worker", at_ns=5))
     forget()
     store.apply([make.batch(make.event(2, Edge.STILL))], 0)
     assert heard == [1, 2]

@@ -23,13 +23,15 @@ export const STEPS = [
   "closed",
   "evaluated",
 ] as const;
-export type Status = (typeof STEPS)[number] | "cancelled";
+/** A suspended case (挂账) is within the step of handling; its clock stands. */
+export type Status = (typeof STEPS)[number] | "suspended" | "cancelled";
 
 export const OPEN_STATUSES: ReadonlySet<Status> = new Set<Status>([
   "collected",
   "filed",
   "dispatched",
   "handling",
+  "suspended",
   "feedback",
 ]);
 
@@ -81,6 +83,9 @@ export interface Incident {
   readonly source_count: number;
   readonly event_count: number;
   readonly rework_count: number;
+  /** 0 in time, 1 warned, 2 and more overdue: at the unit, the district, the city. */
+  readonly escalation_level: number;
+  readonly supervised: boolean;
   readonly explanation: Text;
   readonly snapshot: string | null;
   readonly version: number;
@@ -105,6 +110,7 @@ export interface HistoryEntry {
   readonly from_status: Status | null;
   readonly to_status: Status | null;
   readonly reason: string;
+  readonly photos: readonly string[];
 }
 
 /** What may be done with a case now. */
@@ -270,7 +276,7 @@ function parseSeverity(value: unknown): Severity {
 }
 
 function statusOrNull(value: unknown): Status | null {
-  return value === "cancelled" ? "cancelled" : (STEPS.find((word) => word === value) ?? null);
+  return value === "cancelled" || value === "suspended" ? value : (STEPS.find((word) => word === value) ?? null);
 }
 
 function parsePlace(value: unknown): Place {
@@ -326,6 +332,8 @@ export function parseIncident(value: unknown): Incident | null {
     source_count: number(raw["source_count"]) ?? 1,
     event_count: number(raw["event_count"]) ?? 1,
     rework_count: number(raw["rework_count"]) ?? 0,
+    escalation_level: number(raw["escalation_level"]) ?? 0,
+    supervised: instant(raw, "supervised") !== null,
     explanation: parseText(raw["explanation"]),
     snapshot: textOrNull(raw["snapshot"]),
     version: number(raw["version"]) ?? 1,
@@ -362,6 +370,7 @@ function parseHistory(value: unknown): HistoryEntry {
     from_status: statusOrNull(raw["from_status"]),
     to_status: statusOrNull(raw["to_status"]),
     reason: text(raw["reason"]),
+    photos: texts(raw["photos"]),
   };
 }
 

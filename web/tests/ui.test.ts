@@ -21,6 +21,8 @@ it("shows each picture once, the newest evidence first", () => {
   });
   if (detail === null) throw new Error("not a detail");
   expect(pictures(detail)).toEqual(["old.jpg", "new.jpg"]);
+  const done = parseDetail({ id: "a", snapshot: "old.jpg", history: [{ action: "feedback", photos: ["after.jpg"] }] });
+  expect(done === null ? [] : pictures(done)).toEqual(["old.jpg", "after.jpg"]);
   expect(pictures({ ...detail, incident: { ...detail.incident, snapshot: null } })).toEqual(["new.jpg", "old.jpg"]);
 });
 

@@ -1,6 +1,7 @@
 /** One incident in full: a drawer beside the map, on a phone a screen of its own. */
 
 import { ApiError, act, newKey } from "../api.ts";
+import type { Step } from "../api.ts";
 import { calendarDay, clockTime, coordinates, quantity } from "../format.ts";
 import { factRows, kindName, pick, word, wordOr } from "../i18n.ts";
 import { STEPS, snapshotUrl } from "../model.ts";
@@ -26,18 +27,28 @@ export interface DetailHandlers {
 const FIRST_EVIDENCE = 8;
 
 /** Actions that a case never takes without a word of why. */
-const REASON_ALWAYS: ReadonlySet<string> = new Set(["cancel", "return", "reopen"]);
+const REASON_ALWAYS: ReadonlySet<string> = new Set([
+  "cancel",
+  "return",
+  "reopen",
+  "extend",
+  "refuse",
+  "suspend",
+  "supervise",
+]);
 
 /** Whether a worker may take a step themselves; the others are the desk's. Pure. */
 export function isFieldStep(incident: Pick<Incident, "status">, action: string): boolean {
   if (action === "return") return incident.status === "dispatched" || incident.status === "handling";
-  return action === "accept" || action === "handle" || action === "feedback";
+  return action === "accept" || action === "handle" || action === "feedback" || action === "extend";
 }
 
 /** Pictures of an incident, the newest evidence first, each once. Pure. */
-export function pictures(detail: Pick<Detail, "incident" | "evidence">): string[] {
+export function pictures(detail: Pick<Detail, "incident" | "evidence" | "history">): string[] {
   const newest = [...detail.evidence].sort((a, b) => (b.at_ms ?? 0) - (a.at_ms ?? 0));
-  const paths = newest.flatMap((one) => one.snapshots);
+  // People's own pictures, the latest first, say more of how it is now than any camera's.
+  const own = detail.history.flatMap((one) => one.photos).reverse();
+  const paths = [...own, ...newest.flatMap((one) => one.snapshots)];
   return [...new Set([...(detail.incident.snapshot ? [detail.incident.snapshot] : []), ...paths])];
 }
 
@@ -172,7 +183,8 @@ export class DetailView {
 
   private stepper(state: State, incident: Incident): HTMLElement {
     const { lang } = state;
-    const at = STEPS.findIndex((step) => step === incident.status);
+    const status = incident.status === "suspended" ? "handling" : incident.status;
+    const at = STEPS.findIndex((step) => step === status);
     return h(
       "ol",
       { class: `steps ${at < 0 ? "is-cancelled" : ""}`, "aria-label": word(lang, "steps.label") },
@@ -223,6 +235,8 @@ export class DetailView {
             time: clockTime(deadline_ms).slice(0, 5),
           }),
         ),
+        incident.supervised && h("span", { class: "tag tag-warn" }, word(lang, "detail.supervised")),
+        incident.escalation_level >= 2 && h("span", { class: "tag tag-warn" }, word(lang, "detail.escalated")),
       ),
       h(
         "div",
@@ -553,10 +567,10 @@ export class DetailView {
               disabled: this.busy,
               onclick: () => {
                 if (incident === null) return;
-                if (this.needsReason(transition)) {
+                if (this.needsReason(transition) || transition.action === "feedback") {
                   this.asking = transition;
                   this.render(state);
-                } else void this.run(incident, transition, "");
+                } else void this.run(incident, transition, { reason: "", extension_s: null, photo: null });
               },
             },
             this.actionName(state, transition),
@@ -577,14 +591,31 @@ export class DetailView {
 
   private reasonForm(state: State, incident: Incident, transition: Transition): HTMLElement {
     const { lang } = state;
-    const field = h("textarea", { id: "reason", rows: 2, required: true, maxlength: 500 });
+    const required = this.needsReason(transition);
+    const field = h("textarea", { id: "reason", rows: 2, required, maxlength: 500 });
     field.value = this.reason;
+    const hours =
+      transition.action === "extend"
+        ? h("input", { id: "extension", type: "number", min: 0.5, max: 720, step: 0.5, value: "2", required: true })
+        : null;
+    const photo =
+      transition.action === "feedback"
+        ? h("input", { id: "photo", type: "file", accept: "image/*", capture: "environment" })
+        : null;
     field.addEventListener("input", () => (this.reason = field.value));
     const form = h(
       "form",
       { class: "reason" },
-      h("label", { for: "reason" }, `${this.actionName(state, transition)} · ${word(lang, "detail.reason")}`),
+      h(
+        "label",
+        { for: "reason" },
+        `${this.actionName(state, transition)} · ${word(lang, required ? "detail.reason" : "detail.reason.optional")}`,
+      ),
       field,
+      hours !== null && h("label", { for: "extension" }, word(lang, "detail.extension")),
+      hours,
+      photo !== null && h("label", { for: "photo" }, word(lang, "detail.photo")),
+      photo,
       h(
         "div",
         { class: "form-buttons" },
@@ -606,18 +637,26 @@ export class DetailView {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const reason = field.value.trim();
-      if (!reason) {
+      if (required && !reason) {
         field.setCustomValidity(word(lang, "detail.reason.wanted"));
         field.reportValidity();
         field.setCustomValidity("");
         return;
       }
-      void this.run(incident, transition, reason);
+      void this.run(incident, transition, {
+        reason,
+        extension_s: hours === null ? null : Math.round(Number(hours.value) * 3600),
+        photo: photo?.files?.[0] ?? null,
+      });
     });
     return form;
   }
 
-  private async run(incident: Incident, transition: Transition, reason: string): Promise<void> {
+  private async run(
+    incident: Incident,
+    transition: Transition,
+    said: Pick<Step, "reason" | "extension_s" | "photo">,
+  ): Promise<void> {
     const state = this.state;
     if (state === null || this.busy) return;
     const { lang } = state;
@@ -625,7 +664,7 @@ export class DetailView {
       this.message = message;
       if (message) this.handlers.announce(message);
     };
-    const step = { action: transition.action, reason, worker: state.filters.worker, key: newKey() };
+    const step = { action: transition.action, ...said, worker: state.filters.worker, key: newKey() };
     this.busy = true;
     say("");
     this.render(state);
