@@ -102,7 +102,8 @@ def demo(
 @app.command()
 def run(
     service: Annotated[
-        str, typer.Argument(help="all (one process), or one of ingest, streams, vision, api.")
+        str,
+        typer.Argument(help="all (one process), or one of ingest, streams, archive, vision, api."),
     ] = "all",
     clock: ClockOption = None,
 ) -> None:
@@ -181,6 +182,37 @@ def quarantine(
     print_quarantine(_settings(data_dir=data), reason, limit, console)
 
 
+archive_app = typer.Typer(no_args_is_help=True, help="The archive of all observations.")
+app.add_typer(archive_app, name="archive")
+
+
+@archive_app.command("query")
+def archive_query(
+    thing: Annotated[list[str] | None, typer.Option(help="Of this thing; may be repeated.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Of this kind; may be repeated.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="Not before, RFC 3339.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Not after, RFC 3339.")] = None,
+    area: Annotated[str, typer.Option(help="Beginning of an area code.")] = "",
+    bbox: Annotated[str | None, typer.Option(help="`west,south,east,north` in degrees.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+    data: DataOption = None,
+) -> None:
+    """List archived observations, the newest first."""
+    from commands.archive import print_observations
+
+    given = (thing or [], kind or [], since, until, area, bbox)
+    print_observations(_settings(data_dir=data), *given, limit, as_json, console)
+
+
+@archive_app.command("info")
+def archive_info(data: DataOption = None) -> None:
+    """Tell what the archive holds: files, size, time span, data grades of the columns."""
+    from commands.archive import print_archive
+
+    print_archive(_settings(data_dir=data), console)
+
+
 @app.command()
 def explain(
     incident: Annotated[str, typer.Argument(help="Case number or id.")], data: DataOption = None
@@ -200,7 +232,9 @@ def check(city: CityOption = None) -> None:
 
 
 @app.command()
-def health(service: Annotated[str, typer.Argument(help="ingest, streams or vision.")]) -> None:
+def health(
+    service: Annotated[str, typer.Argument(help="ingest, streams, archive or vision.")],
+) -> None:
     """Exit 0 when a service of this data folder is alive."""
     from core.clock import SystemClock
     from core.heartbeat import check_heartbeat

@@ -16,13 +16,14 @@ from api.guard import MAX_BODY_BYTES, Guard, RateLimit
 from api.live import LiveState
 from api.metrics import RequestMetrics
 from api.page import Page
-from api.routes import city_map, events, incidents, photos, platform, reports
+from api.routes import city_map, events, incidents, observations, photos, platform, reports
 from api.schemas import components
 from api.services import PublishReport, Services
 from api.stream import MAX_CLIENTS, StreamHub
 from core.clock import Clock
 from geo.city import City
 from geo.tagging import Tagger
+from store.archive.query import ArchiveReader
 from store.cases import CaseStore
 
 VERSION = "0.1.0"
@@ -47,6 +48,7 @@ def create_app(
     static_dir: Path | None = None,
     publish_report: PublishReport | None = None,
     live: LiveState | None = None,
+    archive: ArchiveReader | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     max_stream_clients: int = MAX_CLIENTS,
     writes_per_s: float = 50.0,
@@ -67,6 +69,7 @@ def create_app(
         static_dir: Folder of the built page; may be missing.
         publish_report: Sends a report to the broker; None refuses reports with 503.
         live: Last states and figures; without it the store's table of things is shown.
+        archive: Archived observations; None answers that there are none here.
         max_body_bytes: Largest body accepted.
         max_stream_clients: Most clients of the stream at once.
         writes_per_s: Writing requests a second that are accepted of one address.
@@ -87,6 +90,7 @@ def create_app(
         hub=hub,
         registry=registry,
         writes=RateLimit(writes_per_s, write_burst),
+        archive=archive,
     )
 
     @asynccontextmanager
@@ -108,7 +112,7 @@ def create_app(
     )
     app.state.hub = hub
     install_handlers(app)
-    for module in (incidents, photos, events, reports, city_map, platform):
+    for module in (incidents, photos, events, observations, reports, city_map, platform):
         app.include_router(module.build_router(services))
     # What no route takes; a mount at / would hide that a route takes another method.
     app.router.default = Page(static_dir)

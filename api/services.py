@@ -15,6 +15,7 @@ from api.stream import StreamHub
 from core.clock import Clock
 from geo.city import City
 from geo.tagging import Tagger
+from store.archive.query import ArchiveReader
 from store.cases import CaseStore
 
 #: Sends a report to the broker, as any source would; returns when the broker has it.
@@ -37,3 +38,4 @@ class Services:
     hub: StreamHub
     registry: CollectorRegistry
     writes: RateLimit
+    archive: ArchiveReader | None

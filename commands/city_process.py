@@ -16,6 +16,7 @@ from api.live import LiveState
 from commands.parts import (
     ROOT,
     ApiParts,
+    ArchiveParts,
     StreamParts,
     crash_of,
     ingest_id,
@@ -38,6 +39,7 @@ from ingest.broker import (
 )
 from ingest.mqtt_source import MqttSource, probe
 from streams.app import FaustLog, build_app
+from streams.archiver import Archiver
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +84,7 @@ class CityProcess:
         self._source = source
         self._address: BrokerAddress | None = None
         self._mqtt: MqttSource | None = None
+        self._archiver: Archiver | None = None
         self._closers: list[tuple[str, Callable[[], Awaitable[Any]]]] = []
         self._counted: tuple[float, int] = (time.monotonic(), 0)
 
@@ -121,6 +124,8 @@ class CityProcess:
         self._on_stop("streams", app.stop)
         await app.start()
         self._watch("streams", crash_of(app))
+        if settings.archive.enabled:
+            await self._start_archive()
         source = self._source or await self._open_source()
         self.bridge = Bridge(
             source,
@@ -149,6 +154,10 @@ class CityProcess:
             or self.parts.rejection_count < self.bridge.rejections
         ) and not self.failure.done():
             await asyncio.sleep(0.02)
+        if self._archiver is not None:
+            archived: asyncio.Future[Any] = asyncio.ensure_future(self._archiver.caught_up())
+            either: set[asyncio.Future[Any]] = {archived, self.failure}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
 
     def start_child(self, name: str, *arguments: str) -> None:
         """Run one of our own commands as a child that shares broker, data folder and city."""
@@ -196,6 +205,15 @@ class CityProcess:
             except (TimeoutError, QingniaoError) as error:
                 logger.warning("%s did not stop cleanly: %r", name, error)
         await asyncio.to_thread(stop_children, self.children, STOP_S)
+
+    async def _start_archive(self) -> None:
+        parts = await asyncio.to_thread(
+            ArchiveParts, self.settings, self.city, self.clock, self.parts.tagger
+        )
+        await parts.__aenter__()
+        self._on_stop("archive", lambda: parts.__aexit__(None, None, None))
+        self._archiver = parts.archiver
+        self._watch("archive", parts.archiver.run())
 
     async def _open_source(self) -> MqttSource:
         assert self._address is not None
@@ -257,6 +275,10 @@ class CityProcess:
             connected = self._mqtt.connected
             detail = f"{self._mqtt.in_hand} messages in hand, {self._mqtt.reconnects} reconnects"
             self.live.update_part("ingest", connected, detail if connected else "no broker")
+        if self._archiver is not None:
+            failure = self._archiver.failure
+            told = failure or f"{self._archiver.waiting} observations wait for the next file"
+            self.live.update_part("archive", not failure, told)
         watermark = ns_to_rfc3339(self.parts.decisions.watermark_ns)
         self.live.update_part("decisions", True, f"watermark {watermark}")
         for child in self.children:

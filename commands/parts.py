@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import uvicorn
@@ -20,6 +20,7 @@ from api.app import create_app
 from api.live import CameraState, LiveState
 from api.mqtt_link import MqttLink
 from commands.sharing import write_private
+from core import topics
 from core.city import AltitudeDatum
 from core.clock import Clock
 from core.errors import ServiceError
@@ -32,11 +33,16 @@ from ingest.broker import BrokerAddress
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
 from scenarios.model import Scenario
+from store.archive.query import ArchiveReader
+from store.archive.writer import ArchiveWriter
 from store.cases import MAX_ESCALATIONS, CaseStore
 from store.database import migrate
 from store.things import Thing
 from streams.app import StreamServices
+from streams.archiver import Archiver
 from streams.decisions import DecisionWriter
+from streams.embedded.reader import EmbeddedReader
+from streams.kafka.reader import KafkaReader
 from streams.live import ThingTracker
 from streams.partition import Processed
 
@@ -165,6 +171,43 @@ class StreamParts:
         self.rejection_count += len(rejections)
 
 
+class ArchiveParts:
+    """The archive, fed from the log; an async context manager that runs nothing by itself."""
+
+    def __init__(self, settings: Settings, city: City, clock: Clock, tagger: Tagger) -> None:
+        wanted = {topics.OBSERVATIONS: settings.partitions}
+        self._reader: EmbeddedReader | KafkaReader
+        if settings.log_url.startswith("embedded:"):
+            self._reader = EmbeddedReader(settings.log_url, group="archive", topics=wanted)
+        else:
+            servers = settings.log_url.removeprefix("kafka://")
+            self._reader = KafkaReader(servers, topics=wanted)
+        self._writer = ArchiveWriter(
+            settings.archive_dir,
+            retain_s=settings.archive.retain_days * 86_400,
+            retain_bytes=round(settings.archive.retain_gib * 2**30),
+        )
+        self.archiver = Archiver(
+            self._reader,
+            self._writer,
+            partitions=settings.partitions,
+            tagger=tagger,
+            devices=city.devices,
+            clock=clock,
+            flush_s=settings.archive.flush_s,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the log."""
+        await self._reader.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close log and archive; the archiver must have been stopped."""
+        await self._reader.__aexit__(None, None, None)
+        await asyncio.to_thread(self._writer.close)
+
+
 class ApiParts:
     """The API with its own connection to the broker, on a listening socket."""
 
@@ -185,6 +228,7 @@ class ApiParts:
         #: Set once vision says that it hears the cameras.
         self.vision_watches = asyncio.Event()
         self._link = None if broker is None else self._link_to(broker)
+        self._archive = ArchiveReader(settings.archive_dir)
         api = create_app(
             store=store,
             city=city,
@@ -195,6 +239,7 @@ class ApiParts:
             static_dir=ROOT / "web" / "dist",
             publish_report=None if self._link is None else self._publish_report,
             live=live,
+            archive=self._archive,
         )
         self._hub = api.state.hub
         self._listener = _listen(settings.api.host, settings.api.port)
@@ -225,6 +270,7 @@ class ApiParts:
         if self._link is not None:
             await asyncio.to_thread(self._link.stop)
         await self._served.wait()
+        await asyncio.to_thread(self._archive.close)
 
     def _link_to(self, broker: BrokerAddress) -> MqttLink:
         return MqttLink(

@@ -14,6 +14,7 @@ from rich.console import Console
 from commands.city_process import CityProcess
 from commands.parts import (
     ApiParts,
+    ArchiveParts,
     StreamParts,
     crash_of,
     ingest_id,
@@ -50,7 +51,7 @@ async def run_service(service: str, settings: Settings, clock: str | None) -> No
     """
     if service not in SERVICES:
         raise SettingsError(f"service: one of {', '.join(SERVICES)} was wanted, got {service!r}")
-    if service in {"ingest", "streams"} and not settings.broker.startswith("kafka:"):
+    if service in {"ingest", "streams", "archive"} and not settings.broker.startswith("kafka:"):
         raise SettingsError(
             f"run {service}: a service of its own shares its log with others, which needs "
             f"broker=kafka://host:port, got {settings.broker!r}; `qingniao run` runs all in one"
@@ -143,6 +144,15 @@ async def _start(app: Any, broker: str) -> None:
         raise ServiceError(f"log: Kafka at {broker} does not answer: {exc}") from exc
 
 
+async def _run_archive(settings: Settings, _clock: str | None, ready: asyncio.Event) -> None:
+    clock = SystemClock()
+    city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
+    parts = await asyncio.to_thread(ArchiveParts, settings, city, clock, Tagger(city))
+    async with parts:
+        ready.set()
+        await parts.archiver.run()
+
+
 async def _run_vision(settings: Settings, clock: str | None, ready: asyncio.Event) -> None:
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     stop = threading.Event()
@@ -193,6 +203,7 @@ SERVICES: dict[str, Callable[[Settings, str | None, asyncio.Event], Coroutine[An
     "all": _run_all,
     "ingest": _run_ingest,
     "streams": _run_streams,
+    "archive": _run_archive,
     "vision": _run_vision,
     "api": _run_api,
 }

@@ -279,6 +279,56 @@ def pack(
     )
 
 
+def concat(batches: Sequence[ObservationBatch]) -> ObservationBatch:
+    """Several batches as one with the rows of all, in order; the stamp is that of the last.
+
+    Example:
+        >>> stamp = Stamp(ingest_id="i", sequence=1, partition=0, watermark_ns=0, logged_ns=0)
+        >>> one = Observation(source="plain", thing_id="w-1", kind="level", observed_ns=7,
+        ...                   received_ns=9, measures={"water_level_m": 0.3})
+        >>> len(concat([pack([one], stamp), pack([], stamp), pack([one, one], stamp)]))
+        3
+    """
+    starts = np.cumsum([0, *map(len, batches)])[:-1].astype(np.int32).tolist()
+    shifted = list(zip(starts, batches, strict=True))
+    measures: dict[str, SparseFloats] = {}
+    for name in dict.fromkeys(name for batch in batches for name in batch.measures):
+        parts = [(start, *batch.measure(name)) for start, batch in shifted]
+        measures[name] = SparseFloats(
+            np.concatenate([rows + np.int32(start) for start, rows, _ in parts]).tobytes(),
+            np.concatenate([values for *_, values in parts]).tobytes(),
+        )
+    labels: dict[str, SparseTexts] = {}
+    for name in dict.fromkeys(name for batch in batches for name in batch.labels):
+        found = [
+            (np.frombuffer(column.rows, np.int32) + np.int32(start), column.values)
+            for start, batch in shifted
+            if (column := batch.labels.get(name)) is not None
+        ]
+        labels[name] = SparseTexts(
+            np.concatenate([rows for rows, _ in found]).tobytes(),
+            [text for _, texts in found for text in texts],
+        )
+    return ObservationBatch(
+        stamp=batches[-1].stamp,
+        ids=[one for batch in batches for one in batch.ids],
+        sources=[one for batch in batches for one in batch.sources],
+        thing_ids=[one for batch in batches for one in batch.thing_ids],
+        kinds=[one for batch in batches for one in batch.kinds],
+        topics=[one for batch in batches for one in batch.topics],
+        observed=b"".join(batch.observed for batch in batches),
+        received=b"".join(batch.received for batch in batches),
+        flags=b"".join(batch.flags for batch in batches),
+        positions=b"".join(batch.positions for batch in batches),
+        sequences=b"".join(batch.sequences for batch in batches),
+        measures=measures,
+        labels=labels,
+        snapshots={
+            start + row: names for start, batch in shifted for row, names in batch.snapshots.items()
+        },
+    )
+
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(ObservationBatch)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -93,6 +93,31 @@ class LogWriter(Protocol):
 
     def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
         """The records of a partition, the newest first; raises ServiceError as ``append``."""
+        ...
+
+
+class LogRecord(NamedTuple):
+    """A record of the log as it is read back."""
+
+    offset: int
+    value: bytes
+
+
+class LogReader(Protocol):
+    """The log, read beside the stream app at a reader's own pace and from its own positions.
+
+    What :meth:`done` has not been told of is kept in the log, as far as its retention allows.
+    """
+
+    async def fetch(self, topic: str, partition: int, offset: int) -> Sequence[LogRecord]:
+        """Durable records from an offset on; none at the end, and never waits for more.
+
+        Offsets that retention took away are passed over.
+        """
+        ...
+
+    async def done(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Say that everything before these offsets, by topic and partition, is kept elsewhere."""
         ...
 
 

@@ -69,6 +69,26 @@ class ApiSettings(BaseModel):
         return self.token.get_secret_value()
 
 
+class ArchiveSettings(BaseModel):
+    """The archive of all observations."""
+
+    model_config = {"frozen": True}
+
+    enabled: bool = Field(True, description="Whether observations are archived as Parquet files")
+    dir: Path | None = Field(
+        None, description="Folder of the archive; `archive` in the data folder unless given"
+    )
+    flush_s: float = Field(
+        10.0, gt=0, le=3600, description="Seconds until an observation is in a file, at most"
+    )
+    retain_days: float = Field(
+        180.0, ge=0, description="Days after which observations are deleted; 0 keeps them"
+    )
+    retain_gib: float = Field(
+        0.0, ge=0, description="Size at which the oldest hours are deleted, in GiB; 0 for none"
+    )
+
+
 class Settings(BaseSettings):
     """All settings of a process."""
 
@@ -106,6 +126,7 @@ class Settings(BaseSettings):
     )
     mqtt: MqttSettings = MqttSettings()
     api: ApiSettings = ApiSettings()
+    archive: ArchiveSettings = ArchiveSettings()
 
     @field_validator("broker")
     @classmethod
@@ -145,6 +166,11 @@ class Settings(BaseSettings):
             return self.store
         password = quote(self.store_password_file.read_text(encoding="utf-8").strip(), safe="")
         return self.store.replace("@", f":{password}@", 1)
+
+    @property
+    def archive_dir(self) -> Path:
+        """Folder of the archive."""
+        return self.archive.dir or self.data_dir / "archive"
 
     @property
     def snapshot_dir(self) -> Path:

@@ -175,6 +175,16 @@ class Tags:
         ids = self._tagger.airspace_features.ids
         return tuple(ids[feature] for feature in self._airspaces.of_row(row))
 
+    def area_codes(self) -> list[str | None]:
+        """The finest area code known of each row; its beginnings are those of wider areas."""
+        area_of = self._tagger.area_of
+        return [next((code for code in area_of(row)[0] if code), None) for row in self._areas]
+
+    def road_names(self) -> list[str | None]:
+        """The name of the road near each row."""
+        names = self._tagger.road_features.names
+        return [None if road == _NONE else names[road] or None for road in self._road.tolist()]
+
     def place(
         self,
         row: int,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands.docpages import write_pages
-from core.settings import ApiSettings, MqttSettings, Settings
+from core.settings import ApiSettings, ArchiveSettings, MqttSettings, Settings
 from core.topics import FRAME_FILTERS, INGEST_FILTERS
 from scenarios.loader import SHIPPED_PACKS, load_packs
 
@@ -40,10 +40,10 @@ def test_every_decision_is_in_the_list() -> None:
 
 def test_every_setting_and_topic_has_its_line() -> None:
     settings = (ROOT / "docs" / "settings.md").read_text()
-    for model in (Settings, MqttSettings, ApiSettings):
+    for model in (Settings, MqttSettings, ApiSettings, ArchiveSettings):
         for name, field in model.model_fields.items():
-            assert name.upper() in settings or name in {"mqtt", "api"}
-            assert field.description or name in {"mqtt", "api"}, name
+            assert name.upper() in settings or name in {"mqtt", "api", "archive"}
+            assert field.description or name in {"mqtt", "api", "archive"}, name
     topics = (ROOT / "docs" / "topics.md").read_text()
     assert all(name in topics for name, _ in (*INGEST_FILTERS, *FRAME_FILTERS))
 

@@ -80,10 +80,26 @@ def test_every_alarm_once_whatever_is_killed(tmp_path: Path) -> None:
         assert per_thing == Counter(THINGS)
         assert len(city.incidents(scenario="smoke-alarm")) == len(THINGS)
         assert city.rejections() == {}
+        wait_for("archive of the last reading", lambda: len(_archived(city)) >= sent, 30)
+        assert Counter(_archived(city)) == Counter(
+            (thing, number) for thing in THINGS for number in range(steps)
+        )
         device.close()
         assert city.stop() == 0
     finally:
         broker.stop()
+
+
+def _archived(city: City) -> list[tuple[str, int]]:
+    """Thing and number of every observation in the archive."""
+    found: list[tuple[str, int]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = city.get("/observations", limit=1000, kind="smoke", **cursor)
+        found += [(one["thing_id"], one["device_sequence"]) for one in page["observations"]]
+        if page["next"] is None:
+            return found
+        cursor = {"cursor": page["next"]}
 
 
 def _all_cleared(city: City) -> bool:

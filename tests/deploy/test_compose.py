@@ -35,7 +35,7 @@ def test_it_follows_the_compose_schema(compose: dict[str, Any]) -> None:
 
 
 def test_every_service_is_there_with_a_health_check(compose: dict[str, Any]) -> None:
-    wanted = {"mosquitto", "kafka", "postgis", "ingest", "streams", "vision", "api"}
+    wanted = {"mosquitto", "kafka", "postgis", "ingest", "streams", "archive", "vision", "api"}
     assert wanted == set(compose["services"])
     assert all("healthcheck" in one for one in compose["services"].values())
 
@@ -72,7 +72,7 @@ def test_the_commands_are_ones_we_have(compose: dict[str, Any]) -> None:
     ours = {
         name: one["command"] for name, one in compose["services"].items() if one.get("build") == "."
     }
-    assert set(ours) == {"ingest", "streams", "vision", "api"}
+    assert set(ours) == {"ingest", "streams", "archive", "vision", "api"}
     for name, command in ours.items():
         assert command == ["run", name]
         assert name in SERVICES

@@ -33,7 +33,7 @@ from core.clock import SystemClock
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.broker, pytest.mark.slow]
 
-OURS = ("streams", "ingest", "vision", "api")
+OURS = ("streams", "archive", "ingest", "vision", "api")
 BIN = Path(sys.executable).parent
 STOP_S = 5.0
 
@@ -226,6 +226,17 @@ def test_from_a_reading_to_an_incident_and_to_a_clean_stop(deployment: Deploymen
         lambda: deployment.api.get(accepted["url"]).json()["status"] == "matched",
         deployment,
     )
+
+    # Every reading once in the archive: the repeats that the kill made are none of them.
+    def archived() -> list[tuple[str, int]]:
+        answer = deployment.api.get("/observations", params={"kind": "smoke"})
+        rows = [] if answer.is_error else answer.json()["observations"]
+        return [(one["thing_id"], one["device_sequence"]) for one in rows]
+
+    things = ("smoke-0001", "smoke-0003")
+    readings = sorted((thing, at) for thing in things for at in range(0, 17, 4))
+    until("every reading in the archive", lambda: len(archived()) >= len(readings), deployment)
+    assert sorted(archived()) == readings
     processes = [psutil.Process(child.pid) for child in deployment.services.values()]
     everyone = [one for process in processes for one in [process, *process.children(True)]]
     for child in deployment.services.values():

@@ -1,0 +1,1 @@
+"""The archive: every accepted observation, as Parquet files by hour, with a catalog."""
