@@ -69,7 +69,13 @@ test-kafka: $(VENV)/.dev ## The stream app on a Kafka broker, and every service 
 chaos: $(VENV)/.dev web ## The crash harness at length: fifty times kill -9 under 2,000 messages/s: KILLS=50 SEED=4
 	@sh tests/install_servers.sh
 	QINGNIAO_CHAOS_KILLS=$(or $(KILLS),50) QINGNIAO_CHAOS_SEED=$(or $(SEED),4) \
-		$(BIN)/python -m pytest tests/acceptance/test_chaos.py -s $(PYTEST_ARGS)
+		$(BIN)/python -m pytest tests/acceptance/test_chaos.py -s --basetemp=build/chaos $(PYTEST_ARGS)
+
+.PHONY: chaos-kafka
+chaos-kafka: $(VENV)/.dev ## The same on Kafka: two workers and ingest killed in turn, Kafka restarted: KILLS=30 SEED=4
+	@sh tests/install_servers.sh
+	QINGNIAO_CHAOS_KILLS=$(or $(KILLS),30) QINGNIAO_CHAOS_SEED=$(or $(SEED),4) \
+		$(BIN)/python -m pytest tests/kafka/test_chaos_on_kafka.py -s --basetemp=build/pytest-chaos $(PYTEST_ARGS)
 
 .PHONY: bench-geo
 bench-geo: $(VENV)/.dev $(VENV)/.bench ## The map index against its peers, from shapely to PostGIS: ARGS="--quick", ARGS="--strict"

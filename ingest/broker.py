@@ -52,6 +52,9 @@ AUTOSAVE_S = 30
 
 _START_S = 20.0
 _STOP_S = 0.7
+#: Mosquitto writes what it keeps when it is asked to end; killed before, it loses all of that
+#: since its last save. 256 MiB for a slow disk.
+_SAVE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,9 @@ def _write_private(path: Path, text: str) -> None:
 
 class _Child(ABC):
     """A broker in a child process."""
+
+    #: It is killed when it has not ended this long (wall seconds) after it was asked to.
+    _stop_s = _STOP_S
 
     def __init__(self, data_dir: Path, port: int) -> None:
         self._data_dir = data_dir
@@ -204,13 +210,16 @@ class _Child(ABC):
                 return
 
     def stop(self) -> None:
-        """End the child within a second; does nothing when it does not run."""
+        """End the child, within a second where it has nothing to save.
+
+        Does nothing when it does not run.
+        """
         process, self._process = self._process, None
         if process is not None:
             if process.poll() is None:
                 process.terminate()
                 try:
-                    process.wait(_STOP_S)
+                    process.wait(self._stop_s)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
@@ -278,6 +287,8 @@ class MosquittoBroker(_Child):
         data_dir: Folder of the credentials, the configuration, the sessions and the log.
         port: Port on loopback; 0 takes a free one.
     """
+
+    _stop_s = _SAVE_S
 
     def __init__(self, data_dir: Path, port: int = 0) -> None:
         super().__init__(data_dir, port)

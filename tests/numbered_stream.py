@@ -12,26 +12,25 @@ a message, and nobody can tell such a repeat from a second reading that says the
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import msgspec
 from running_city import Device, wait_for
+from sqlalchemy import create_engine, text
 
 from core import topics
 from core.events import Edge, decode_events
-from core.observations import decode_batch
 from geo.city import load_city
 from geo.tagging import Tagger
 from ingest.broker import BrokerAddress
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
 from streams.embedded.log import EmbeddedLog
-from streams.partition import Checkpoint, Counters, PartitionWorker
+from streams.partition import Counters, PartitionWorker
 
 PACK = """\
 id: chaos-pulse
@@ -139,7 +138,7 @@ class NumberedStream:
 
 
 class Outcome(NamedTuple):
-    """What a stopped city's log and store say of the numbers.
+    """What log and store say of the numbers.
 
     ``raised`` counts the distinct raise events of each alarm's thing on the log, ``incidents``
     and ``evidence`` what the store has of it.
@@ -159,62 +158,119 @@ def alarms(sent: int) -> Counter[str]:
     )
 
 
-def incident_count(store: Path) -> int:
+class Log(Protocol):
+    """Reads a log from the outside: offset and value of every record of a partition."""
+
+    def records(self, topic: str, partition: int) -> AsyncGenerator[tuple[int, bytes], None]:
+        """From the oldest on."""
+        ...
+
+
+class EmbeddedLogFolder:
+    """The log of a stopped city."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def records(self, topic: str, partition: int) -> AsyncGenerator[tuple[int, bytes], None]:
+        """From the oldest on."""
+        log = EmbeddedLog(self._folder)
+        try:
+            offset, end = log.first(topic, partition), log.end(topic, partition)
+            while offset < end:
+                found = await log.fetch(topic, partition, offset)
+                for record in found:
+                    if record.value is not None:
+                        yield record.offset, record.value
+                offset = found[-1].offset + 1
+        finally:
+            await log.close()
+
+
+class Archive(Protocol):
+    """Whatever keeps observations for good."""
+
+    def count(self) -> int:
+        """Observations in it."""
+        ...
+
+
+def incident_count(store_url: str) -> int:
     """Incidents in the store of a running city."""
-    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as database:
-        return int(database.execute("select count(*) from incidents").fetchone()[0])
+    return int(_query(store_url, "select count(*) from incidents")[0][0])
 
 
-def wait_until_decided(store: Path, sent: int, timeout_s: float) -> None:
-    """Wait until every alarm has an incident."""
+def wait_until_decided(
+    store_url: str, sent: int, timeout_s: float, look: Callable[[], object] = lambda: None
+) -> None:
+    """Wait until every alarm has an incident; ``look`` is called now and then meanwhile."""
     wanted = sum(alarms(sent).values())
+
+    def decided() -> bool:
+        look()
+        return incident_count(store_url) >= wanted
+
     try:
-        wait_for("incident of each alarm", lambda: incident_count(store) >= wanted, timeout_s)
+        wait_for("incident of each alarm", decided, timeout_s)
     except AssertionError as error:
-        raise AssertionError(f"{error}: {incident_count(store)} of {wanted}") from None
+        raise AssertionError(f"{error}: {incident_count(store_url)} of {wanted}") from None
 
 
-def outcome(data_dir: Path, packs: Path) -> Outcome:
-    """Look into the data folder of a stopped city with an embedded log."""
-    with sqlite3.connect(data_dir / "store.sqlite3") as database:
-        raises = "select thing_id, count(*) from incident_raises group by thing_id"
-        incidents = Counter(dict(database.execute(raises)))
-        by_thing = "select thing_id, count(*) from evidence where edge = 'raise' group by thing_id"
-        evidence = Counter(dict(database.execute(by_thing)))
-        rejected = database.execute("select count(*) from rejections").fetchone()[0]
-    counters, raised = asyncio.run(_read_log(data_dir / "log", packs))
-    return Outcome(counters, raised, incidents, evidence, rejected)
-
-
-async def _read_log(folder: Path, packs: Path) -> tuple[Counters, Counter[str]]:
-    log = EmbeddedLog(folder)
-    city = load_city("generated", seed=7)
-    worker = PartitionWorker(
-        0, engine=RuleEngine(load_packs(packs), frozenset()), tagger=Tagger(city), devices={}
+def outcome(store_url: str, log: Log, packs: Path, *, partitions: int = 1) -> Outcome:
+    """What came of the numbers, once nobody works on them any more."""
+    raises = _query(store_url, "select thing_id, count(*) from incident_raises group by thing_id")
+    evidence = _query(
+        store_url,
+        "select thing_id, count(*) from evidence where edge = 'raise' group by thing_id",
     )
-    latest: bytes | None = None
-    async for record in _records(log, "qingniao-checkpoints-changelog"):
-        latest = record[1]
-    if latest is not None:
-        worker.restore(latest)
-        assert msgspec.msgpack.decode(latest, type=Checkpoint).applied_offset >= 0
-    # What came after the last checkpoint counts as a restarted worker would count it.
-    async for offset, value in _records(log, topics.OBSERVATIONS):
-        decode_batch(value)
-        worker.process(offset, value)
+    rejected = _query(store_url, "select count(*) from rejections")[0][0]
+    counters, raised = asyncio.run(_read_log(log, packs, partitions))
+    return Outcome(counters, raised, Counter(dict(raises)), Counter(dict(evidence)), rejected)
+
+
+def check_every_number_once(sent: int, came: Outcome, archive: Archive | None = None) -> None:
+    """Fail where a number took effect twice or never."""
+    wanted = alarms(sent)
+    assert came.raised == wanted
+    assert came.incidents == wanted
+    assert came.evidence == wanted
+    assert came.counters.accepted == sent
+    assert came.counters.events == sum(wanted.values())
+    assert came.rejected == 0
+    if archive is not None:
+        assert archive.count() == sent
+    print(f"{sent} numbers, {came.counters.duplicates} delivered again, each took effect once")
+
+
+def _query(store_url: str, statement: str) -> list[tuple[Any, ...]]:
+    engine = create_engine(store_url)
+    try:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+    finally:
+        engine.dispose()
+
+
+async def _read_log(log: Log, packs: Path, partitions: int) -> tuple[Counters, Counter[str]]:
+    total = Counters()
+    tagger = Tagger(load_city("generated", seed=7))
+    for partition in range(partitions):
+        engine = RuleEngine(load_packs(packs), frozenset())
+        worker = PartitionWorker(partition, engine=engine, tagger=tagger, devices={})
+        latest: bytes | None = None
+        async for _, checkpoint in log.records("qingniao-checkpoints-changelog", partition):
+            latest = checkpoint
+        if latest is not None:
+            worker.restore(latest)
+        # What came after the last checkpoint counts as a restarted worker would count it.
+        async for offset, value in log.records(topics.OBSERVATIONS, partition):
+            worker.process(offset, value)
+        total.accepted += worker.counters.accepted
+        total.duplicates += worker.counters.duplicates
+        total.events += worker.counters.events
     raised: dict[str, str] = {}
-    async for _, value in _records(log, topics.EVENTS):
+    async for _, value in log.records(topics.EVENTS, 0):
         for event in decode_events(value).events:
             if event.edge is Edge.RAISE:
                 raised[event.id] = event.thing_id
-    await log.close()
-    return worker.counters, Counter(raised.values())
-
-
-async def _records(log: EmbeddedLog, topic: str):  # type: ignore[no-untyped-def]
-    offset, end = log.first(topic, 0), log.end(topic, 0)
-    while offset < end:
-        records = await log.fetch(topic, 0, offset)
-        for record in records:
-            yield record.offset, record.value
-        offset = records[-1].offset + 1
+    return total, Counter(raised.values())

@@ -459,6 +459,28 @@ async def test_a_stop_of_the_broker_keeps_what_mosquitto_had_queued(tmp_path: Pa
         broker.stop()
 
 
+@pytest.mark.skipif(not find_mosquitto(), reason="mosquitto is not installed")
+async def test_a_stop_waits_until_mosquitto_has_saved(tmp_path: Path) -> None:
+    """A broker killed while it saves loses what it had acknowledged since its last save."""
+    broker = MosquittoBroker(tmp_path)
+    broker.start()
+    async with a_source(broker.address):
+        pass
+    await asyncio.to_thread(publish, broker.address, range(500))
+    pid = broker.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)  # a slow disk
+    stopping = asyncio.create_task(asyncio.to_thread(broker.stop))
+    await asyncio.sleep(1.5)
+    assert not stopping.done()
+    os.kill(pid, signal.SIGCONT)
+    await stopping
+    await asyncio.to_thread(broker.start)
+    async with a_source(broker.address) as source:
+        await take(source, lambda new: new == set(range(500)))
+    broker.stop()
+
+
 async def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
