@@ -15,6 +15,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -281,11 +282,13 @@ def start_postgres(folder: Path, *settings: str) -> tuple[PostgresServer, Callab
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server of our own on loopback."""
-    server, stop = start_postgres(tmp_path_factory.mktemp("postgres"))
-    yield server
-    stop()
+    # Not below pytest's own folder: every pytest that starts closes that to other users.
+    with tempfile.TemporaryDirectory(prefix="qingniao-postgres-") as folder:
+        server, stop = start_postgres(Path(folder))
+        yield server
+        stop()
 
 
 # Mosquitto
