@@ -24,7 +24,8 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Between fork and exec: ask the kernel to kill us when our parent dies (Linux)."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
@@ -62,7 +63,7 @@ class ChildProcess:
                     stderr=log,
                     env=dict(os.environ if env is None else env),
                     process_group=0,
-                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                    preexec_fn=die_with_parent if sys.platform == "linux" else None,
                 )
         except OSError as exc:
             raise ServiceError(f"{name}: {command[0]!r} cannot be started: {exc}") from exc

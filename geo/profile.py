@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import shapely
-import yaml
 
 from core.city import Camera, Device, Dock, LayerRole, Unit, Worker
 from core.errors import GeometryError, LayerError
 from core.incidents import Text
+from core.strict_yaml import read_struct
 from geo.crs import MetricFrame, normal_crs
 from geo.generator import District, Street, generate_inside
 from geo.layers import FIELD_NAMES, Layer, build_layer, read_layer
@@ -99,21 +99,7 @@ def parse_profile(text: str, where: str) -> Profile:
         core.errors.LayerError: city.yaml line 3: unknown key 'layer'; accepted: name, crs, \
 title, layers, devices, cameras, docks, units, workers, generate
     """
-    loader = yaml.SafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            raise LayerError(f"{where}: a city profile was wanted, the file is empty")
-        _check_keys(node, msgspec.inspect.type_info(Profile), where)
-        document = loader.construct_document(node)
-    except yaml.YAMLError as exc:
-        raise LayerError(f"{where}: not readable as YAML: {exc}") from exc
-    finally:
-        loader.dispose()
-    try:
-        profile = msgspec.convert(document, Profile)
-    except msgspec.ValidationError as exc:
-        raise LayerError(f"{where} line {_line_of(node, str(exc))}: {exc}") from exc
+    profile = read_struct(text, Profile, where, what="a city profile", error=LayerError)
     _check_profile(profile, where)
     return profile
 
@@ -197,53 +183,6 @@ def load_profiled_city(folder: Path, *, seed: int = 7) -> City:
         workers=profile.workers + (made.workers if made else ()),
         survey_spots=made.survey_spots if made else {},
     )
-
-
-def _check_keys(node: yaml.Node, info: msgspec.inspect.Type, where: str) -> None:
-    """Refuse unknown and repeated keys, with the line; types are checked afterwards."""
-    if isinstance(info, msgspec.inspect.Metadata):
-        info = info.type
-    if isinstance(info, msgspec.inspect.UnionType):
-        structs = [one for one in info.types if isinstance(one, msgspec.inspect.StructType)]
-        if not structs:
-            return
-        info = structs[0]
-    if isinstance(node, yaml.SequenceNode) and isinstance(
-        info, msgspec.inspect.VarTupleType | msgspec.inspect.ListType
-    ):
-        for item in node.value:
-            _check_keys(item, info.item_type, where)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    known = (
-        {field.encode_name: field.type for field in info.fields}
-        if isinstance(info, msgspec.inspect.StructType)
-        else None
-    )
-    seen: set[str] = set()
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if key.value in seen:
-            raise LayerError(f"{where} line {line}: key {key.value!r} comes twice")
-        seen.add(key.value)
-        if known is None:
-            continue
-        if key.value not in known:
-            raise LayerError(
-                f"{where} line {line}: unknown key {key.value!r}; accepted: {', '.join(known)}"
-            )
-        _check_keys(value, known[key.value], where)
-
-
-def _line_of(node: yaml.Node, message: str) -> int:
-    """The line that msgspec's path in a message (``$.layers[0].role``) leads to."""
-    found = re.search(r"`\$([^`]*)`", message)
-    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", found.group(1) if found else ""):
-        if index and isinstance(node, yaml.SequenceNode):
-            node = node.value[int(index)]
-        elif name and isinstance(node, yaml.MappingNode):
-            node = next((value for key, value in node.value if key.value == name), node)
-    return int(node.start_mark.line) + 1
 
 
 def _check_profile(profile: Profile, where: str) -> None:
