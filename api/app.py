@@ -16,7 +16,7 @@ from api.guard import MAX_BODY_BYTES, Guard, RateLimit
 from api.live import LiveState
 from api.metrics import RequestMetrics
 from api.page import Page
-from api.routes import city_map, events, incidents, observations, photos, platform, reports
+from api.routes import city_map, events, incidents, kpis, observations, photos, platform, reports
 from api.schemas import components
 from api.services import PublishReport, Services
 from api.stream import MAX_CLIENTS, StreamHub
@@ -112,7 +112,7 @@ def create_app(
     )
     app.state.hub = hub
     install_handlers(app)
-    for module in (incidents, photos, events, observations, reports, city_map, platform):
+    for module in (incidents, photos, kpis, events, observations, reports, city_map, platform):
         app.include_router(module.build_router(services))
     # What no route takes; a mount at / would hide that a route takes another method.
     app.router.default = Page(static_dir)

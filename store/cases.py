@@ -19,7 +19,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.engine import Connection
 
 from core.city import Unit, Worker
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError, InputError, NotFoundError
 from core.events import EventBatch
 from core.incidents import HistoryEntry, Incident, Status
 from core.ports import Rejection
@@ -51,6 +51,9 @@ MAX_FEED_LINES = 200_000
 
 #: Answers kept for repeated writing requests.
 MAX_IDEMPOTENCY_KEYS = 10_000
+
+#: Most cases that figures are made of at once; at about 1 kB each.
+MAX_COUNTED_CASES = 200_000
 
 #: Cases that one call escalates, in one transaction.
 MAX_ESCALATIONS = 500
@@ -331,6 +334,25 @@ class CaseStore:
             rows=[IncidentRow(body, lon, lat) for body, lon, lat, _, _ in found[:limit]],
             next=encode_cursor(*found[limit - 1][3:]) if len(found) > limit else None,
         )
+
+    def cases(self, wanted: IncidentFilter, *, limit: int = MAX_COUNTED_CASES) -> list[Incident]:
+        """All incidents that a filter finds, for figures; the first opened first.
+
+        Raises:
+            InputError: There are more than ``limit``; the filter must be narrower.
+        """
+        table = tables.incidents
+        statement = (
+            select(table.c.record)
+            .where(*incident_conditions(wanted))
+            .order_by(table.c.opened_ns, table.c.id)
+            .limit(limit + 1)
+        )
+        with self._database.read("reading incidents") as connection:
+            records = connection.scalars(statement).all()
+        if len(records) > limit:
+            raise InputError(f"more than {limit} incidents: ask for a shorter time or a part")
+        return [_INCIDENT.decode(record) for record in records]
 
     def get(self, incident_id: str) -> Incident:
         """One incident.
