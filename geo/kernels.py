@@ -55,7 +55,8 @@ _QUICK_ERROR = 3.3306690738754716e-16
 _SPLITTER = 134217729.0
 
 
-def _compiled(function: _F) -> _F:
+def compiled(function: _F) -> _F:
+    """Have numba compile a function, once for each machine: the result is kept on disk."""
     return cast("_F", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
@@ -82,12 +83,12 @@ def _generate_prefetch(typingctx: Any, array: Any, index: Any) -> Any:
 _prefetch = cast("Callable[[Any, Any], None]", intrinsic(_generate_prefetch))
 
 
-@_compiled
+@compiled
 def _cell_of(value: float, start: float, per_unit: float) -> int:
     return int((value - start) * per_unit)
 
 
-@_compiled
+@compiled
 def _exact_sign(x1: float, y1: float, x2: float, y2: float, x: float, y: float) -> int:
     """Sign of (x2-x1)*(y-y1) - (x-x1)*(y2-y1), without error: a sum of exact products."""
     sums = np.zeros(12)
@@ -130,8 +131,8 @@ def _exact_sign(x1: float, y1: float, x2: float, y2: float, x: float, y: float) 
     return 0
 
 
-@_compiled
-def _side(x1: float, y1: float, x2: float, y2: float, x: float, y: float) -> int:
+@compiled
+def side_of(x1: float, y1: float, x2: float, y2: float, x: float, y: float) -> int:
     """1 where the point is left of the edge, -1 right of it, 0 on its line."""
     left = (x2 - x1) * (y - y1)
     right = (x - x1) * (y2 - y1)
@@ -144,7 +145,7 @@ def _side(x1: float, y1: float, x2: float, y2: float, x: float, y: float) -> int
     return _exact_sign(x1, y1, x2, y2, x, y)
 
 
-@_compiled
+@compiled
 def _inside(words: I32, at: int, numbers: F64, x: float, y: float, closed: bool) -> bool:
     """Whether a point lies in the feature of one entry of its cell's list.
 
@@ -160,7 +161,7 @@ def _inside(words: I32, at: int, numbers: F64, x: float, y: float, closed: bool)
         below1 = y1 <= y
         below2 = y2 <= y
         if below1 != below2:
-            side = _side(numbers[edge], y1, numbers[edge + 2], y2, x, y)
+            side = side_of(numbers[edge], y1, numbers[edge + 2], y2, x, y)
             if side == 0:
                 if closed:
                     return True
@@ -181,14 +182,14 @@ def _inside(words: I32, at: int, numbers: F64, x: float, y: float, closed: bool)
     return parity
 
 
-@_compiled
+@compiled
 def _ask_for_list(words: I32, value: int) -> None:
     """Begin to load the list that a value of the table points to."""
     _prefetch(words, -2 - value)
     _prefetch(words, 6 - value)
 
 
-@_compiled
+@compiled
 def _ask_for_edges(words: I32, value: int, numbers: F64) -> None:
     """Begin to load the edges of a list, which should have been asked for before."""
     at = -1 - value
@@ -199,7 +200,7 @@ def _ask_for_edges(words: I32, value: int, numbers: F64) -> None:
         at = end
 
 
-@_compiled
+@compiled
 def find_first(words: I32, numbers: F64, x: F64, y: F64, closed: bool, found: I64) -> None:
     """For each point the first feature that it lies in, -1 for none."""
     west, south, east, north = numbers[0], numbers[1], numbers[2], numbers[3]
@@ -238,7 +239,7 @@ def find_first(words: I32, numbers: F64, x: F64, y: F64, closed: bool, found: I6
                 at += 2 + (words[at + 1] >> 1)
 
 
-@_compiled
+@compiled
 def look_up(words: I32, numbers: F64, x: F64, y: F64, values: I32) -> int:
     """Each point's value in the table, and how many pairs there can be at most."""
     west, south, east, north = numbers[0], numbers[1], numbers[2], numbers[3]
@@ -268,7 +269,7 @@ def look_up(words: I32, numbers: F64, x: F64, y: F64, values: I32) -> int:
     return most
 
 
-@_compiled
+@compiled
 def _ask_ahead(words: I32, numbers: F64, values: I32, k: int) -> None:
     """Begin to load what later points will need."""
     ahead = k + _LIST_AHEAD
@@ -279,7 +280,7 @@ def _ask_ahead(words: I32, numbers: F64, values: I32, k: int) -> None:
         _ask_for_edges(words, values[ahead], numbers)
 
 
-@_compiled
+@compiled
 def find_pairs(
     words: I32,
     numbers: F64,
@@ -310,7 +311,7 @@ def find_pairs(
     return count
 
 
-@_compiled
+@compiled
 def find_volumes(
     words: I32,
     numbers: F64,
@@ -351,7 +352,7 @@ def find_volumes(
     return count
 
 
-@_compiled
+@compiled
 def span_edges(edges: F64, plan: F64, spans: I32) -> int:
     """The cells that edges meet: for each edge and row, the first and the last column.
 
@@ -393,7 +394,7 @@ def span_edges(edges: F64, plan: F64, spans: I32) -> int:
     return count
 
 
-@_compiled
+@compiled
 def measure_cells(
     spans: I32,
     span_starts: I64,
@@ -417,7 +418,7 @@ def measure_cells(
         )
 
 
-@_compiled
+@compiled
 def _local_cells(spans: I32, edges: F64, plan: F64, box: I32, refs: I32, inside: U8) -> None:
     """Of one feature's cells: the number of edges in each, and the parity of those further east.
 
@@ -442,7 +443,7 @@ def _local_cells(spans: I32, edges: F64, plan: F64, box: I32, refs: I32, inside:
             parity ^= toggle
 
 
-@_compiled
+@compiled
 def _measure_feature(
     spans: I32,
     edges: F64,
@@ -464,7 +465,7 @@ def _measure_feature(
             word_counts[cell] += 2 + refs[k]
 
 
-@_compiled
+@compiled
 def place_cells(entry_counts: I32, word_counts: I32, starts: I64) -> int:
     """Where each cell's list begins, after the table; the length of both.
 
@@ -479,7 +480,7 @@ def place_cells(entry_counts: I32, word_counts: I32, starts: I64) -> int:
     return at
 
 
-@_compiled
+@compiled
 def fill_cells(
     spans: I32,
     span_starts: I64,
@@ -542,7 +543,7 @@ def fill_cells(
                 words[places[k] - refs[k] - 1] |= 1
 
 
-@_compiled
+@compiled
 def _squared_to_segment(ax: float, ay: float, bx: float, by: float, x: float, y: float) -> float:
     """Square of the distance, for choosing candidates only."""
     dx, dy = bx - ax, by - ay
@@ -554,7 +555,7 @@ def _squared_to_segment(ax: float, ay: float, bx: float, by: float, x: float, y:
     return gap_x * gap_x + gap_y * gap_y
 
 
-@_compiled
+@compiled
 def _segments_cross(
     ax: float, ay: float, bx: float, by: float, cx: float, cy: float, dx: float, dy: float
 ) -> bool:
@@ -566,7 +567,7 @@ def _segments_cross(
     return (c_side > 0.0) != (d_side > 0.0) and (a_side > 0.0) != (b_side > 0.0)
 
 
-@_compiled
+@compiled
 def _least_squared(
     ax: float, ay: float, bx: float, by: float, x0: float, y0: float, x1: float, y1: float
 ) -> float:
@@ -590,7 +591,7 @@ def _least_squared(
     return least
 
 
-@_compiled
+@compiled
 def _most_squared(
     ax: float, ay: float, bx: float, by: float, x0: float, y0: float, x1: float, y1: float
 ) -> float:
@@ -603,7 +604,7 @@ def _most_squared(
     return most
 
 
-@_compiled
+@compiled
 def reach_cells(
     segments: F64, plan: F64, reach: float, best: F64, counts: I32, starts: I32, refs: I32
 ) -> None:
@@ -641,7 +642,7 @@ def reach_cells(
                 counts[cell] += 1
 
 
-@_compiled
+@compiled
 def find_nearest(
     starts: I32,
     refs: I32,

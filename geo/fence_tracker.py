@@ -1,0 +1,589 @@
+"""Follows moving things through fences: positions in, transitions out. Pure, in event time.
+
+State is columns: one row for each thing, one slot for each thing and fence of which there is
+something to remember. A thing not heard of for ``lost_s`` is forgotten, and so is all of it.
+
+Positions wait until their order is certain: until their thing has said something ``settle_s``
+later, or the watermark has passed them. So late ones fall into their place, and any order of
+arrival within that time gives the same transitions. What is older than what was already
+counted changes nothing, and neither does a repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from core.city import AltitudeDatum
+from core.errors import DecodeError, GeometryError
+from core.units import seconds_to_ns
+from geo import fence_kernels as kernels
+from geo.fences import CHINA_OFFSET_S, Code, FenceSet, Transition
+
+#: Version of the layout that :meth:`FenceTracker.dump` writes.
+STATE_VERSION = 1
+
+#: Most things that are followed at once; more are counted and not followed.
+MOST_THINGS = 2_000_000
+
+#: Most expectations at once.
+MOST_EXPECTED = 100_000
+
+#: A position error counts up to this many metres: beyond it, it says nothing of a fence.
+MOST_MARGIN_M = 500.0
+
+_DATUMS = tuple(AltitudeDatum)
+_WIDTH = kernels.HEIGHTS + len(_DATUMS)
+_ROOM = 1024
+
+_WORDS = {
+    Code.ENTER: Transition.ENTER,
+    Code.EXIT: Transition.EXIT,
+    Code.INSIDE: Transition.INSIDE,
+    Code.CROSS: Transition.CROSS,
+    Code.DWELL: Transition.DWELL,
+    Code.NEAR: Transition.NEAR,
+    Code.AWAY: Transition.AWAY,
+    Code.APPROACH: Transition.APPROACH,
+    Code.AVERTED: Transition.AVERTED,
+    Code.LOST: Transition.LOST,
+}
+
+_OF_ROUTES = {
+    Transition.ENTER: Transition.ROUTE_JOINED,
+    Transition.EXIT: Transition.ROUTE_LEFT,
+}
+
+
+class Crossing(NamedTuple):
+    """One transition.
+
+    ``value`` is metres for near and away, seconds ahead for approach, seconds inside for exit,
+    inside, dwell and lost; NaN else.
+    """
+
+    at_ns: int
+    thing_id: str
+    fence_id: str
+    transition: Transition
+    lon_deg: float
+    lat_deg: float
+    value: float
+
+
+class _Held(NamedTuple):
+    """Positions as columns."""
+
+    times: NDArray[np.int64]
+    things: NDArray[np.int64]
+    places: NDArray[np.float64]  # lon, lat, margin, speeds, heights by datum
+
+
+class _Expected(msgspec.Struct, array_like=True):
+    thing_id: str
+    fence_id: str
+    from_ns: int
+    until_ns: int
+
+
+class _State(msgspec.Struct, array_like=True):
+    version: int
+    fence_ids: list[str]
+    names: list[str]
+    free_rows: list[int]
+    expected: list[_Expected]
+    counters: list[int]
+    columns: dict[str, bytes]
+
+
+class FenceTracker:
+    """Follows things through a set of fences.
+
+    Args:
+        fences: Which.
+        settle_s: How long a position waits for older ones of its thing; 0 for not at all.
+        lost_s: After which silence a thing is lost and forgotten.
+        error_sigmas: How many standard deviations a position may err by.
+
+    Attributes:
+        late_count: Positions that came when newer ones had counted; they changed nothing.
+        repeated_count: Positions of an instant that had counted already.
+        unsure_count: Times a position was over or under a fence and its height not known.
+        refused_count: Positions of things beyond :data:`MOST_THINGS`.
+
+    Example:
+        >>> import shapely
+        >>> from geo.fences import Fence
+        >>> yard = Fence(id="yard", geometry=shapely.box(120, 36, 120.1, 36.1))
+        >>> tracker = FenceTracker(FenceSet([yard]), settle_s=0)
+        >>> found = tracker.update(["van", "van", "van"], [0, 10**9, 2 * 10**9],
+        ...                        [119.9, 120.05, 120.2], [36.05, 36.05, 36.05])
+        >>> [(one.transition.value, one.at_ns) for one in found]
+        [('enter', 1000000000), ('exit', 2000000000)]
+    """
+
+    def __init__(
+        self,
+        fences: FenceSet,
+        *,
+        settle_s: float = 2.0,
+        lost_s: float = 600.0,
+        error_sigmas: float = 2.0,
+    ) -> None:
+        for name, value in (("settle_s", settle_s), ("error_sigmas", error_sigmas)):
+            if not (np.isfinite(value) and value >= 0.0):
+                raise GeometryError(f"{name}: a number from 0 was wanted, got {value}")
+        if not (np.isfinite(lost_s) and lost_s > settle_s):
+            raise GeometryError(f"lost_s: more than settle_s was wanted, got {lost_s}")
+        self.fences = fences
+        self._settle_ns = seconds_to_ns(settle_s)
+        self._lost_ns = seconds_to_ns(lost_s)
+        self._sigmas = error_sigmas
+        self._numbers = {one.id: number for number, one in enumerate(fences.fences)}
+        self._corridors = np.array([one.corridor for one in fences.fences], np.bool_)
+        self._most_ahead_s = max((one.ahead_s or 0.0 for one in fences.fences), default=0.0)
+        self._meant: dict[str, list[int]] = {}
+        for number, one in enumerate(fences.fences):
+            for thing in one.only:
+                self._meant.setdefault(thing, []).append(number)
+        timed = (one.dwell_s is not None or one.active or one.daily for one in fences.fences)
+        self._is_timed = any(timed)
+        self._mark_in = np.zeros(len(fences), np.int64)
+        self._mark_seen = np.zeros(len(fences), np.int64)
+        room = 4 * kernels.MOST_EACH * (len(fences) + _ROOM)
+        self._whole = np.empty((room, 4), np.int64)
+        self._parts = np.empty((room, 3))
+        self._counted = np.zeros(3, np.int64)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.late_count = 0
+        self.repeated_count = 0
+        self.refused_count = 0
+        self._counted[:2] = 0
+        self._watermark_ns = int(kernels.NEVER)
+        self._swept_ns = int(kernels.NEVER)
+        self._rows: dict[str, int] = {}
+        self._names: list[str] = []
+        self._free_rows: list[int] = []
+        self._expected: dict[tuple[str, str], _Expected] = {}
+        self._allowed = np.empty(0, np.int64)
+        self._held = _no_positions()
+        self._used = np.zeros(_ROOM, np.bool_)
+        self._last_ns = np.full(_ROOM, kernels.NEVER)
+        self._state = np.full((_ROOM, _WIDTH), np.nan)
+        self._heads = np.full(_ROOM, -1, np.int32)
+        self._slot_counts = np.zeros(_ROOM, np.int32)
+        self._slot_next = np.arange(1, _ROOM + 1, dtype=np.int32)
+        self._slot_fence = np.zeros(_ROOM, np.int32)
+        self._slot_since = np.zeros(_ROOM, np.int64)
+        self._slot_flags = np.zeros(_ROOM, np.uint8)
+        self._free = np.array([0, _ROOM], np.int32)
+
+    @property
+    def thing_count(self) -> int:
+        """Things that are followed."""
+        return len(self._rows)
+
+    @property
+    def held_count(self) -> int:
+        """Positions that wait for their order."""
+        return len(self._held.times)
+
+    @property
+    def unsure_count(self) -> int:
+        """Times a position was over or under a fence and its height not known."""
+        return int(self._counted[1])
+
+    def inside(self, thing_id: str) -> tuple[str, ...]:
+        """Ids of the fences that a thing is in, in the order of the set."""
+        row = self._rows.get(thing_id)
+        found: list[int] = []
+        slot = -1 if row is None else int(self._heads[row])
+        while slot >= 0:
+            if self._slot_flags[slot] & kernels.INSIDE:
+                found.append(int(self._slot_fence[slot]))
+            slot = int(self._slot_next[slot])
+        return tuple(self.fences.fences[number].id for number in sorted(found))
+
+    def expect(self, thing_id: str, fence_id: str, from_ns: int, until_ns: int) -> None:
+        """Expect a thing to be in a fence at some time of a span, else it is missed.
+
+        Raises:
+            GeometryError: There is no such fence, the span ends before it begins, or too much
+                is expected.
+        """
+        if fence_id not in self._numbers:
+            raise GeometryError(f"expect {thing_id}: there is no fence {fence_id!r}")
+        if until_ns <= from_ns:
+            raise GeometryError(f"expect {thing_id} at {fence_id}: until is not after from")
+        if len(self._expected) >= MOST_EXPECTED:
+            raise GeometryError(f"expect {thing_id}: {MOST_EXPECTED} are expected already")
+        if from_ns <= self._watermark_ns and fence_id in self.inside(thing_id):
+            return
+        key = (thing_id, fence_id)
+        self._expected[key] = _Expected(thing_id, fence_id, from_ns, until_ns)
+
+    def update(
+        self,
+        thing_ids: Sequence[str],
+        times_ns: ArrayLike,
+        lon_deg: ArrayLike,
+        lat_deg: ArrayLike,
+        *,
+        heights: Mapping[AltitudeDatum, ArrayLike] | None = None,
+        error_m: ArrayLike | None = None,
+        speeds_mps: ArrayLike | None = None,
+        watermark_ns: int | None = None,
+    ) -> list[Crossing]:
+        """Take positions, and what has become certain with them.
+
+        Args:
+            thing_ids: Of the rows, n of them.
+            times_ns: When each position was, UTC nanoseconds, shape (n,).
+            lon_deg: WGS 84, shape (n,); rows with NaN are passed over.
+            lat_deg: Likewise.
+            heights: Metres by datum, each of shape (n,), NaN where unknown.
+            error_m: One standard deviation of the position, shape (n,), NaN where unknown.
+            speeds_mps: East, north and up, shape (n, 3), NaN where the thing does not say.
+            watermark_ns: No older position is expected any more.
+
+        Returns:
+            In the order of time, then of thing and fence.
+
+        Raises:
+            GeometryError: The arrays do not fit each other.
+        """
+        fresh = self._columns(thing_ids, times_ns, lon_deg, lat_deg, heights, error_m, speeds_mps)
+        found: list[Crossing] = []
+        if len(fresh.times):
+            self._follow(self._settled(fresh), found)
+        if watermark_ns is not None:
+            self._advance(watermark_ns, found)
+        return _in_order(found)
+
+    def advance(self, watermark_ns: int) -> list[Crossing]:
+        """Take it that no position before an instant comes any more: timers run to there."""
+        found: list[Crossing] = []
+        self._advance(watermark_ns, found)
+        return _in_order(found)
+
+    def _columns(
+        self,
+        thing_ids: Sequence[str],
+        times_ns: ArrayLike,
+        lon_deg: ArrayLike,
+        lat_deg: ArrayLike,
+        heights: Mapping[AltitudeDatum, ArrayLike] | None,
+        error_m: ArrayLike | None,
+        speeds_mps: ArrayLike | None,
+    ) -> _Held:
+        n = len(thing_ids)
+        times = np.asarray(times_ns, dtype=np.int64)
+        places = np.full((n, 6 + len(_DATUMS)), np.nan)
+        try:
+            places[:, 0] = lon_deg
+            places[:, 1] = lat_deg
+            if error_m is not None:
+                places[:, 2] = error_m
+            if speeds_mps is not None:
+                places[:, 3:6] = np.asarray(speeds_mps, dtype=np.float64).reshape(n, 3)
+            for datum, column in (heights or {}).items():
+                places[:, 6 + _DATUMS.index(datum)] = column
+        except ValueError as exc:
+            raise GeometryError(f"columns of {n} positions do not fit each other: {exc}") from exc
+        if times.shape != (n,):
+            raise GeometryError(f"times_ns must have shape ({n},), got {times.shape}")
+        places[:, 2] = np.minimum(np.nan_to_num(places[:, 2]) * self._sigmas, MOST_MARGIN_M)
+        rows = self._rows
+        try:
+            things = np.array([rows[thing] for thing in thing_ids], np.int64)
+        except KeyError:
+            things = np.array([self._row(thing) for thing in thing_ids], np.int64)
+        good = np.isfinite(places[:, 0]) & np.isfinite(places[:, 1]) & (things >= 0)
+        if not good.all():
+            return _Held(times[good], things[good], places[good])
+        return _Held(times, things, places)
+
+    def _row(self, thing_id: str) -> int:
+        row = self._rows.get(thing_id)
+        if row is not None:
+            return row
+        if len(self._rows) >= MOST_THINGS:
+            self.refused_count += 1
+            return -1
+        if self._free_rows:
+            row = self._free_rows.pop()
+            self._names[row] = thing_id
+        else:
+            row = len(self._names)
+            self._names.append(thing_id)
+            if row == len(self._last_ns):
+                self._grow_things(2 * row)
+        self._rows[thing_id] = row
+        self._used[row] = True
+        meant = self._meant.get(thing_id)
+        if meant:
+            keys = [row << 32 | number for number in meant]
+            self._allowed = np.sort(np.concatenate([self._allowed, np.array(keys, np.int64)]))
+        return row
+
+    def _grow_things(self, room: int) -> None:
+        for name, fill in (
+            ("used", False),
+            ("last_ns", kernels.NEVER),
+            ("state", np.nan),
+            ("heads", -1),
+            ("slot_counts", 0),
+        ):
+            old = getattr(self, f"_{name}")
+            new = np.full((room, *old.shape[1:]), fill, old.dtype)
+            new[: len(old)] = old
+            setattr(self, f"_{name}", new)
+
+    def _grow_slots(self, need: int) -> None:
+        old = len(self._slot_next)
+        room = old + max(old, need)
+        for name in ("fence", "since", "flags", "next"):
+            column = getattr(self, f"_slot_{name}")
+            new = np.zeros(room, column.dtype)
+            new[:old] = column
+            setattr(self, f"_slot_{name}", new)
+        self._slot_next[old:] = np.arange(old + 1, room + 1)
+        self._slot_next[room - 1] = self._free[0]
+        self._free[0] = old
+        self._free[1] += room - old
+
+    def _settled(self, fresh: _Held) -> _Held:
+        """Positions whose order is certain, by time; the rest is held."""
+        if self._settle_ns == 0:
+            return self._without_repeats(fresh)
+        held = _joined(self._held, fresh)
+        newest = np.full(len(self._last_ns), kernels.NEVER)
+        np.maximum.at(newest, held.things, held.times)
+        certain = held.times + self._settle_ns <= newest[held.things]
+        certain |= held.times <= self._watermark_ns
+        self._held = _chosen(held, ~certain)
+        return self._without_repeats(_chosen(held, certain))
+
+    def _without_repeats(self, one: _Held) -> _Held:
+        """By time and thing, each instant of a thing once, and only what is new."""
+        places = one.places
+        order = np.lexsort((places[:, 1], places[:, 0], one.things, one.times))
+        one = _chosen(one, order)
+        last = self._last_ns[one.things]
+        late = one.times <= last
+        same = np.zeros(len(one.times), np.bool_)
+        same[1:] = (one.times[1:] == one.times[:-1]) & (one.things[1:] == one.things[:-1])
+        # One that another of this batch overtook without waiting is late too.
+        new = ~(late | same)
+        self.repeated_count += int((same | (one.times == last)).sum())
+        self.late_count += int((one.times < last).sum())
+        return one if new.all() else _chosen(one, new)
+
+    def _follow(self, one: _Held, found: list[Crossing]) -> None:
+        n = len(one.times)
+        if not n:
+            return
+        fences = self.fences
+        lon, lat = np.ascontiguousarray(one.places[:, :2].T)
+        pairs = fences.table.pairs(lon, lat)
+        starts = np.searchsorted(pairs.rows, np.arange(n + 1)).astype(np.int64)
+        heights = np.ascontiguousarray(one.places[:, 6:].T)
+        margins = np.ascontiguousarray(one.places[:, 2])
+        speeds = np.ascontiguousarray(one.places[:, 3:6])
+        around = fences.around
+        most_pairs = int(np.diff(starts).max())
+        first = 0
+        self._counted[0] = 0
+        while first < n:
+            first = kernels.follow(
+                first,
+                one.times, one.things, lon, lat, heights, margins, speeds,
+                starts, pairs.features,
+                fences.edges, fences.edge_starts, fences.scales, fences.limits, fences.datums,
+                fences.dwell_ns, fences.flags, fences.daily_s, fences.span_starts, fences.spans,
+                CHINA_OFFSET_S, self._allowed,
+                around.plan, around.starts, around.refs, around.count, self._most_ahead_s,
+                self._lost_ns, self._last_ns, self._state, self._heads, self._slot_counts,
+                self._slot_next, self._slot_fence, self._slot_since, self._slot_flags, self._free,
+                self._mark_in, self._mark_seen, int(self._counted[2]),
+                self._whole, self._parts, self._counted,
+            )  # fmt: skip
+            self._take(found)
+            if first < n and self._free[1] < most_pairs + around.count:
+                self._grow_slots(most_pairs + around.count)
+
+    def _advance(self, watermark_ns: int, found: list[Crossing]) -> None:
+        if watermark_ns <= self._watermark_ns:
+            return
+        self._watermark_ns = watermark_ns
+        if len(self._held.times):
+            self._follow(self._settled(_no_positions()), found)
+        sweep = watermark_ns - self._swept_ns >= self._lost_ns // 8 or self._swept_ns < 0
+        if self._is_timed or sweep:
+            first = 0
+            self._counted[0] = 0
+            count = len(self._names)
+            while first < count:
+                first = kernels.forget_lost(
+                    watermark_ns, self._lost_ns, self._last_ns, self._used[:count], self._state,
+                    self._heads, self._slot_counts, self._slot_next, self._slot_fence,
+                    self._slot_since, self._slot_flags, self._free, self.fences.dwell_ns,
+                    self.fences.span_starts, self.fences.spans, self.fences.daily_s,
+                    CHINA_OFFSET_S, self._whole, self._parts, self._counted, first,
+                )  # fmt: skip
+                self._take(found)
+        if sweep:
+            self._swept_ns = watermark_ns
+            self._forget(watermark_ns - self._lost_ns)
+        self._tell_missed(found)
+
+    def _take(self, found: list[Crossing]) -> None:
+        """The kernel's transitions as values; its room is free again."""
+        count = int(self._counted[0])
+        self._counted[0] = 0
+        if not count:
+            return
+        ids = self.fences.fences
+        for (at_ns, thing, number, code), (lon, lat, value) in zip(
+            self._whole[:count].tolist(), self._parts[:count].tolist(), strict=True
+        ):
+            word = _WORDS[Code(code)]
+            if self._corridors[number]:
+                word = _OF_ROUTES.get(word, word)
+            one = Crossing(at_ns, self._names[thing], ids[number].id, word, lon, lat, value)
+            found.append(one)
+            if code == Code.ENTER and self._expected:
+                expected = self._expected.get((one.thing_id, one.fence_id))
+                if expected and expected.from_ns <= at_ns <= expected.until_ns:
+                    del self._expected[one.thing_id, one.fence_id]
+
+    def _forget(self, before_ns: int) -> None:
+        """Evict things that were last heard of before an instant."""
+        count = len(self._names)
+        waiting = np.zeros(count, np.bool_)
+        waiting[self._held.things] = True
+        gone = self._used[:count] & (self._last_ns[:count] <= before_ns) & ~waiting
+        gone &= self._heads[:count] < 0
+        rows = np.flatnonzero(gone)
+        if not len(rows):
+            return
+        for row in rows.tolist():
+            del self._rows[self._names[row]]
+            self._names[row] = ""
+        self._free_rows += rows.tolist()
+        self._used[rows] = False
+        self._last_ns[rows] = kernels.NEVER
+        self._state[rows] = np.nan
+        if len(self._allowed):
+            self._allowed = self._allowed[~gone[self._allowed >> 32]]
+
+    def _tell_missed(self, found: list[Crossing]) -> None:
+        over = [one for one in self._expected.values() if one.until_ns <= self._watermark_ns]
+        for one in over:
+            del self._expected[one.thing_id, one.fence_id]
+            fence = self.fences.fences[self._numbers[one.fence_id]]
+            middle = fence.geometry.centroid
+            found.append(
+                Crossing(
+                    one.until_ns,
+                    one.thing_id,
+                    one.fence_id,
+                    Transition.MISSED,
+                    middle.x,
+                    middle.y,
+                    np.nan,
+                )
+            )
+
+    def dump(self) -> bytes:
+        """The whole state as bytes."""
+        columns: dict[str, Any] = {name: getattr(self, f"_{name}") for name in _COLUMNS}
+        columns |= {"held_times": self._held.times, "held_things": self._held.things}
+        columns["held_places"] = self._held.places
+        return msgspec.msgpack.encode(
+            _State(
+                STATE_VERSION,
+                list(self._numbers),
+                self._names,
+                self._free_rows,
+                list(self._expected.values()),
+                [
+                    self.late_count,
+                    self.repeated_count,
+                    self.refused_count,
+                    self.unsure_count,
+                    self._watermark_ns,
+                    self._swept_ns,
+                ],
+                {name: column.tobytes() for name, column in columns.items()},
+            )
+        )
+
+    def load(self, data: bytes) -> None:
+        """Take over what :meth:`dump` gave, with the same fences.
+
+        Raises:
+            DecodeError: It is damaged, or of another version or other fences.
+        """
+        try:
+            state = msgspec.msgpack.decode(data, type=_State)
+        except msgspec.MsgspecError as exc:
+            raise DecodeError("bad_fences", f"state of {len(data)} bytes: {exc}") from exc
+        if state.version != STATE_VERSION or state.fence_ids != list(self._numbers):
+            raise DecodeError("bad_fences", "state is of another version or of other fences")
+        self._reset()
+        for name, (dtype, width) in _COLUMNS.items():
+            column = np.frombuffer(state.columns[name], dtype).copy()
+            setattr(self, f"_{name}", column.reshape(-1, width) if width else column)
+        self._held = _Held(
+            np.frombuffer(state.columns["held_times"], np.int64),
+            np.frombuffer(state.columns["held_things"], np.int64),
+            np.frombuffer(state.columns["held_places"], np.float64).reshape(-1, 6 + len(_DATUMS)),
+        )
+        self._names = state.names
+        self._free_rows = state.free_rows
+        self._rows = {name: row for row, name in enumerate(self._names) if self._used[row]}
+        self._expected = {(one.thing_id, one.fence_id): one for one in state.expected}
+        counters = state.counters
+        self.late_count, self.repeated_count, self.refused_count = counters[:3]
+        self._counted[1] = counters[3]
+        self._watermark_ns, self._swept_ns = counters[4:]
+
+
+#: Columns of the state: type, and width where they have two dimensions.
+_COLUMNS: dict[str, tuple[Any, int]] = {
+    "allowed": (np.int64, 0),
+    "used": (np.bool_, 0),
+    "last_ns": (np.int64, 0),
+    "state": (np.float64, _WIDTH),
+    "heads": (np.int32, 0),
+    "slot_counts": (np.int32, 0),
+    "slot_next": (np.int32, 0),
+    "slot_fence": (np.int32, 0),
+    "slot_since": (np.int64, 0),
+    "slot_flags": (np.uint8, 0),
+    "free": (np.int32, 0),
+}
+
+
+def _no_positions() -> _Held:
+    nothing = np.empty(0, np.int64)
+    return _Held(nothing, nothing, np.empty((0, 6 + len(_DATUMS))))
+
+
+def _chosen(one: _Held, which: NDArray[Any]) -> _Held:
+    return _Held(*(column[which] for column in one))
+
+
+def _joined(one: _Held, other: _Held) -> _Held:
+    return _Held(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
+
+
+def _in_order(found: Iterable[Crossing]) -> list[Crossing]:
+    return sorted(found, key=lambda one: one[:4])
