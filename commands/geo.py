@@ -49,6 +49,12 @@ FieldOption = Annotated[
     list[str] | None,
     typer.Option("--field", help="Which column is what, e.g. code=adcode; may be repeated."),
 ]
+ConstantOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constant", help="A value for all features, e.g. kind=protected or ceiling_m=120."
+    ),
+]
 NameOption = Annotated[
     str | None, typer.Option("--layer-name", help="Which layer of a file that has several.")
 ]
@@ -71,6 +77,7 @@ def check(
     role: RoleOption = None,
     crs: CrsOption = None,
     field: FieldOption = None,
+    constant: ConstantOption = None,
     layer_name: NameOption = None,
     city: CityOption = None,
     against: AgainstOption = None,
@@ -88,7 +95,8 @@ def check(
         home,
         role=role,
         crs=crs,
-        fields=parse_fields(field),
+        fields=parse_pairs(field, "--field"),
+        constants=parse_pairs(constant, "--constant"),
         layer_name=layer_name,
         known=known_layers(home, role, against, against_crs),
     )
@@ -113,6 +121,7 @@ def make_report(
     role: LayerRole | None,
     crs: str | None,
     fields: dict[str, str],
+    constants: dict[str, str],
     layer_name: str | None,
     known: list[Layer],
 ) -> LayerReport:
@@ -130,6 +139,7 @@ def make_report(
         known=known,
         crs=crs,
         fields=fields,
+        constants=constants,
     )
 
 
@@ -156,23 +166,23 @@ def known_layers(
     ]
 
 
-def parse_fields(pairs: list[str] | None) -> dict[str, str]:
-    """``--field code=adcode`` as a mapping.
+def parse_pairs(pairs: list[str] | None, option: str) -> dict[str, str]:
+    """``code=adcode`` and the like as a mapping.
 
     Raises:
         InputError: A pair has no ``=``.
 
     Example:
-        >>> parse_fields(["code=adcode"]), parse_fields(None)
+        >>> parse_pairs(["code=adcode"], "--field"), parse_pairs(None, "--field")
         ({'code': 'adcode'}, {})
     """
-    fields = {}
+    found = {}
     for pair in pairs or []:
-        name, sign, column = pair.partition("=")
-        if not sign or not name or not column:
-            raise InputError(f"--field: name=column was wanted, e.g. code=adcode, got {pair!r}")
-        fields[name] = column
-    return fields
+        name, sign, value = pair.partition("=")
+        if not sign or not name or not value:
+            raise InputError(f"{option}: name=value was wanted, e.g. code=adcode, got {pair!r}")
+        found[name] = value
+    return found
 
 
 def print_report(report: LayerReport, out: Console) -> None:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from core.city import AltitudeDatum, LayerRole
-from core.errors import GeometryError, LayerError
+from core.errors import GeometryError, InputError, LayerError
 from core.incidents import Text
 from geo.crs import BD09, GCJ02, WGS84, geometries_to_wgs84, normal_crs
+from geo.schedule import Schedule
 from geo.sources.reader import read_source
 from geo.sources.table import SourceTable, cell_text
 
@@ -28,10 +29,10 @@ from geo.sources.table import SourceTable, cell_text
 COLUMNS = ("feature_id", "code", "name", "kind", "generated")
 
 #: Columns that an airspace layer has besides; metres above ``datum``.
-AIRSPACE_COLUMNS = ("floor_m", "ceiling_m", "datum")
+AIRSPACE_COLUMNS = ("floor_m", "ceiling_m", "datum", "ceiling_datum", "active")
 
 #: What ``fields`` of :func:`read_layer` may name.
-FIELD_NAMES = ("id", "code", "name", "kind", "floor_m", "ceiling_m", "datum")
+FIELD_NAMES = ("id", "code", "name", "kind", *AIRSPACE_COLUMNS)
 
 _AREA_ROLES = frozenset(
     {
@@ -120,6 +121,8 @@ def build_layer(
     floor_m: Sequence[float] | None = None,
     ceiling_m: Sequence[float] | None = None,
     datum: Sequence[str] | None = None,
+    ceiling_datum: Sequence[str] | None = None,
+    active: Sequence[str] | None = None,
     crs: str = WGS84,
     repaired_count: int = 0,
     dropped_count: int = 0,
@@ -139,6 +142,9 @@ def build_layer(
         floor_m: Airspace only: lower limits above the datum.
         ceiling_m: Airspace only: upper limits above the datum.
         datum: Airspace only: a value of :class:`core.city.AltitudeDatum` each.
+        ceiling_datum: Airspace only: likewise for the ceiling, where it is another one.
+        active: Airspace only: when it is active, as :class:`geo.schedule.Schedule` writes it;
+            empty for always.
         crs: The CRS the data came in, for the record.
         repaired_count: Geometries that were repaired before.
         dropped_count: Features that were left out before.
@@ -179,6 +185,11 @@ def build_layer(
             "floor_m": np.asarray(floor_m, dtype=np.float64),
             "ceiling_m": np.asarray(ceiling_m, dtype=np.float64),
             "datum": pd.Series(list(datum), dtype=object),
+            "ceiling_datum": pd.Series(
+                [own or low for own, low in zip(ceiling_datum or empty, datum, strict=True)],
+                dtype=object,
+            ),
+            "active": pd.Series(list(active or empty), dtype=object),
         }
         _check_volumes(id, ids, data)
     shapes = np.empty(n, dtype=object)
@@ -292,6 +303,8 @@ def layer_of_source(
         floor_m=_numbers(columns.get("floor_m"), "floor_m", where),
         ceiling_m=_numbers(columns.get("ceiling_m"), "ceiling_m", where),
         datum=columns.get("datum"),
+        ceiling_datum=columns.get("ceiling_datum"),
+        active=columns.get("active"),
         crs=source_crs,
         repaired_count=int(broken.sum()),
         dropped_count=int((~present).sum()),
@@ -401,19 +414,23 @@ def _numbers(texts: list[str] | None, name: str, where: str) -> list[float] | No
 
 def _check_volumes(layer_id: str, ids: Sequence[str], data: Mapping[str, Any]) -> None:
     accepted = [datum.value for datum in AltitudeDatum]
-    for one, floor, ceiling, datum in zip(
-        ids, data["floor_m"], data["ceiling_m"], data["datum"], strict=True
+    for one, floor, ceiling, low, high, active in zip(
+        ids, *(data[name] for name in AIRSPACE_COLUMNS), strict=True
     ):
-        if datum not in accepted:
-            raise LayerError(
-                f"layer {layer_id}: airspace {one}: datum must be one of "
-                f"{', '.join(accepted)}, got {datum!r}"
-            )
-        if not floor <= ceiling:
-            raise LayerError(
-                f"layer {layer_id}: airspace {one}: floor_m <= ceiling_m was wanted, got {floor} "
-                f"and {ceiling}"
-            )
+        where = f"layer {layer_id}: airspace {one}"
+        for datum in (low, high):
+            if datum not in accepted:
+                raise LayerError(
+                    f"{where}: datum must be one of {', '.join(accepted)}, got {datum!r}"
+                )
+        if not floor <= ceiling and low == high:
+            raise LayerError(f"{where}: floor_m <= ceiling_m was wanted, got {floor} and {ceiling}")
+        if not (np.isfinite(floor) or floor == -np.inf) or np.isnan(ceiling):
+            raise LayerError(f"{where}: metres were wanted, got {floor} and {ceiling}")
+        try:
+            Schedule.parse(active)
+        except InputError as exc:
+            raise LayerError(f"{where}: {exc}") from exc
 
 
 def _content_version(data: Mapping[str, Any], shapes: NDArray[np.object_]) -> str:

@@ -22,6 +22,7 @@ from geo.cells import CellTable, NearestTable, VolumeTable
 from geo.crs import MetricFrame
 from geo.layers import Layer
 from geo.model import City
+from geo.schedule import Schedule
 
 #: A road further away than this does not name the place.
 MAX_ROAD_DISTANCE_M = 50.0
@@ -76,22 +77,78 @@ class _Areas(_Features):
 
 
 class _Volumes(_Features):
-    """Airspace: features with a floor and a ceiling above a datum."""
+    """Airspace: features with a floor and a ceiling, each above a datum, and hours.
+
+    A volume whose floor and ceiling are above different datums is two in the table, the one
+    above its floor and the one below its ceiling; a point lies in it where it lies in both.
+    """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__(layers)
-        datums = [AltitudeDatum(value) for value in _joined(layers, "datum")]
+        low = [AltitudeDatum(value) for value in _joined(layers, "datum")]
+        high = [AltitudeDatum(value) for value in _joined(layers, "ceiling_datum")]
         floors = np.array(_joined(layers, "floor_m"), dtype=np.float64)
+        ceilings = np.array(_joined(layers, "ceiling_m"), dtype=np.float64)
         # A volume that begins at the ground has no floor: a barometer on the ground may well
         # read some metres below it.
-        grounded = np.array([one in _STANDS_IN for one in datums], dtype=np.bool_) & (floors <= 0.0)
+        grounded = np.array([one in _STANDS_IN for one in low], dtype=np.bool_) & (floors <= 0.0)
+        floors = np.where(grounded, -np.inf, floors)
+        floor_datum = np.array([_DATUMS.index(one) for one in low], dtype=np.int64)
+        datum = np.array([_DATUMS.index(one) for one in high], dtype=np.int64)
+        self._mixed = np.isfinite(floors) & np.isfinite(ceilings) & (floor_datum != datum)
+        extra = np.flatnonzero(self._mixed)
+        shapes = _geometries(layers)
+        self._feature = np.concatenate([np.arange(len(shapes)), extra])
         self.table = VolumeTable(
-            _geometries(layers),
-            np.where(grounded, -np.inf, floors),
-            np.array(_joined(layers, "ceiling_m"), dtype=np.float64),
-            np.array([_DATUMS.index(one) for one in datums], dtype=np.int64),
+            np.concatenate([shapes, shapes[extra]]),
+            np.concatenate([np.where(self._mixed, -np.inf, floors), floors[extra]]),
+            np.concatenate([ceilings, np.full(len(extra), np.inf)]),
+            # Without a ceiling it is the floor that is compared.
+            np.concatenate(
+                [np.where(np.isfinite(ceilings), datum, floor_datum), floor_datum[extra]]
+            ),
             closed=True,
         )
+        hours = [Schedule.parse(text) for text in _joined(layers, "active")]
+        self._hours = {row: one for row, one in enumerate(hours) if not one.is_always}
+        self._limited = np.array([not one.is_always for one in hours], dtype=np.bool_)
+
+    def find(
+        self,
+        lon: NDArray[np.float64],
+        lat: NDArray[np.float64],
+        heights: NDArray[np.float64],
+        time_ns: NDArray[np.int64] | None,
+    ) -> tuple[_Hits, _Hits]:
+        """Volumes that points lie in, and those that they may lie in for want of an altitude."""
+        rows, parts, known = self.table.volumes(lon, lat, heights)
+        features = self._feature[parts]
+        if self._mixed.any():
+            rows, features, known = self._joined_halves(rows, features, known)
+        if self._hours and time_ns is not None:
+            awake = self._awake(features, time_ns[rows])
+            rows, features, known = rows[awake], features[awake], known[awake]
+        return _Hits(rows[known], features[known]), _Hits(rows[~known], features[~known])
+
+    def _joined_halves(
+        self, rows: NDArray[np.int64], features: NDArray[np.int64], known: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        order = np.lexsort((features, rows))
+        rows, features, known = rows[order], features[order], known[order]
+        twin = np.zeros(len(rows), dtype=np.bool_)
+        twin[1:] = (rows[1:] == rows[:-1]) & (features[1:] == features[:-1])
+        first = np.append(twin[1:], False)
+        known[first] &= known[np.flatnonzero(first) + 1]
+        keep = ~twin & (first | ~self._mixed[features])
+        return rows[keep], features[keep], known[keep]
+
+    def _awake(self, features: NDArray[np.int64], time_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which pairs are of a volume that is active at that time."""
+        awake = np.ones(len(features), dtype=np.bool_)
+        for feature in np.unique(features[self._limited[features]]).tolist():
+            pairs = features == feature
+            awake[pairs] = self._hours[feature].active(time_ns[pairs])
+        return awake
 
 
 class _Roads(_Features):
@@ -281,6 +338,7 @@ class Tagger:
         lon_deg: NDArray[np.float64],
         lat_deg: NDArray[np.float64],
         altitudes: Mapping[AltitudeDatum, NDArray[np.float64]] | None = None,
+        time_ns: NDArray[np.int64] | None = None,
     ) -> Tags:
         """Tag a batch.
 
@@ -288,6 +346,8 @@ class Tagger:
             lon_deg: Shape (n,), WGS 84 degrees, NaN where unknown; n may be 0.
             lat_deg: Shape (n,).
             altitudes: Metres by datum, each of shape (n,), NaN where unknown.
+            time_ns: When, UTC nanoseconds, shape (n,), for airspace with hours; without it every
+                volume counts as active.
 
         Raises:
             GeometryError: The arrays have different shapes.
@@ -307,7 +367,7 @@ class Tagger:
         lon[~known] = np.nan
         lat[~known] = np.nan
         road, road_distance_m = self._nearest_road(lon, lat)
-        inside, unsure = self._in_volumes(lon, lat, altitudes or {})
+        inside, unsure = self._in_volumes(lon, lat, altitudes or {}, time_ns)
         return Tags(
             self,
             lon,
@@ -389,6 +449,7 @@ class Tagger:
         lon: NDArray[np.float64],
         lat: NDArray[np.float64],
         altitudes: Mapping[AltitudeDatum, NDArray[np.float64]],
+        time_ns: NDArray[np.int64] | None,
     ) -> tuple[_Hits, _Hits]:
         """Volumes that rows lie in, and those they may lie in for want of an altitude."""
         heights = np.full((len(_DATUMS), len(lon)), np.nan)
@@ -397,8 +458,7 @@ class Tagger:
                 column = None if source is None else altitudes.get(source)
                 if column is not None:
                     np.copyto(heights[row], column, where=np.isnan(heights[row]))
-        rows, features, known = self.airspace_features.table.volumes(lon, lat, heights)
-        return _Hits(rows[known], features[known]), _Hits(rows[~known], features[~known])
+        return self.airspace_features.find(lon, lat, heights, time_ns)
 
 
 def _geometries(layers: Sequence[Layer]) -> NDArray[np.object_]:

@@ -43,4 +43,4 @@ def tag_batch(batch: ObservationBatch, tagger: Tagger) -> Tags:
         if name in batch.measures
     }
     place = batch.place
-    return tagger.tag(place[:, 0], place[:, 1], altitudes or None)
+    return tagger.tag(place[:, 0], place[:, 1], altitudes or None, batch.observed_ns)

@@ -56,7 +56,7 @@ class Reference:
         layer_id: Of the layer that is known.
         how: ``code`` or ``name``: borders of the same features; ``lines``: all lines of the same
             role; ``parent``: each feature against the area that its code names; ``outline``: all
-            of it against the city's area.
+            of it against the city's area; ``anchors``: middles of shapes against known places.
         shapes: What it has, in WGS 84.
         targets: Shape (m,), geometries in the metric frame.
         of_feature: Shape (n,), for each feature of the layer its target, -1 where it has none.
@@ -218,13 +218,15 @@ def check_placement(
         away = np.hypot(east - centre[0], north - centre[1])
         return np.asarray(away < reach_m + _NEAR_M)  # NaN is not near
 
+    raw, feature = _near_the_city(raw, feature, reference, frame, declared)
     measure = _Measure(reference, feature, frame)
     lon_deg = float(frame.to_lonlat(*centre)[0])
     readings = possible_readings(raw, declared, lon_deg, near)
     fits = [measure.fit(one, raw) for one in readings]
     first = fits[0] if declared is not None else None
     fits.sort(key=lambda fit: fit.misfit.typical_m)
-    likely, shift = _decide(first, fits, measure, raw)
+    shift = None if first is None else _explaining_shift(first, fits, measure, raw)
+    likely = decide(first, fits) if shift is None else None
     shown = likely or (first.reading if first is not None else None)
     if shown is None:
         points = np.empty((0, 2))
@@ -235,6 +237,26 @@ def check_placement(
         distances = measure.distances(frame_points(frame, points))
         odd = measure.odd_features(distances) if likely is not None else {}
     return Placement(reference, first, tuple(fits), likely, shift, odd, points, distances)
+
+
+def _near_the_city(
+    raw: NDArray[np.float64],
+    feature: NDArray[np.int64],
+    reference: Reference,
+    frame: MetricFrame,
+    declared: str | None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Of a layer that covers far more than the city (a nation's airspace), the features near it."""
+    if reference.how != "outline" or declared is None:
+        return raw, feature
+    metric = frame_points(frame, Reading(declared).to_wgs84(raw))
+    centre, reach_m = _extent(reference)
+    with np.errstate(invalid="ignore"):
+        near = np.hypot(*(metric - centre).T) < reach_m
+    if not near.any() or near.mean() > 0.5:
+        return raw, feature
+    kept = np.isin(feature, np.unique(feature[near]))
+    return raw[kept], feature[kept]
 
 
 def frame_points(frame: MetricFrame, lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -306,24 +328,32 @@ class _Measure:
         return np.asarray(ends[1::2] - ends[0::2])
 
 
-def _decide(
-    declared: Fit | None, fits: Sequence[Fit], measure: _Measure, raw: NDArray[np.float64]
-) -> tuple[Reading | None, Shift | None]:
-    """The true reading, or the shift that explains the declared one."""
+def decide(declared: Fit | None, fits: Sequence[Fit]) -> Reading | None:
+    """The true reading: the best where it stands out, else the declared one.
+
+    Args:
+        declared: How the declared reading fits, if one is declared.
+        fits: All of them, the best first.
+    """
     best = fits[0]
-    if declared is None:
-        stands_out = len(fits) == 1 or best.misfit.beats(fits[1].misfit)
-        return (best.reading if stands_out and math.isfinite(best.misfit.median_m) else None), None
-    if not best.misfit.beats(declared.misfit):
-        best = declared
-    shift = None
-    if measure.reference.is_border and best.misfit.lower_m > TOLERANCE_M:
-        metric = frame_points(measure.frame, declared.reading.to_wgs84(raw))
-        if np.isfinite(metric).all():
-            shift = _constant_shift(measure, metric)
-    if shift is not None and shift.misfit.beats(best.misfit):
-        return None, shift
-    return best.reading, None
+    if declared is not None:
+        return best.reading if best.misfit.beats(declared.misfit) else declared.reading
+    stands_out = len(fits) == 1 or best.misfit.beats(fits[1].misfit)
+    return best.reading if stands_out and math.isfinite(best.misfit.median_m) else None
+
+
+def _explaining_shift(
+    declared: Fit, fits: Sequence[Fit], measure: _Measure, raw: NDArray[np.float64]
+) -> Shift | None:
+    """The constant shift that explains the declared reading better than any other reading."""
+    best = min(fits[0], declared, key=lambda fit: fit.misfit.typical_m)
+    if not measure.reference.is_border or best.misfit.lower_m <= TOLERANCE_M:
+        return None
+    metric = frame_points(measure.frame, declared.reading.to_wgs84(raw))
+    if not np.isfinite(metric).all():
+        return None
+    shift = _constant_shift(measure, metric)
+    return shift if shift is not None and shift.misfit.beats(best.misfit) else None
 
 
 def _constant_shift(measure: _Measure, metric: NDArray[np.float64]) -> Shift | None:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from core.city import LayerRole
 from core.errors import LayerError
 from core.incidents import Text
+from geo.checks.anchors import check_anchors
 from geo.checks.partition import Partition, check_partition
 from geo.checks.placement import Misfit, Placement, check_placement
 from geo.checks.readings import UNSHIFTED_TWICE
-from geo.crs import MetricFrame, crs_title
+from geo.crs import MAINLAND_BOX, MetricFrame, crs_title
 from geo.grid_codes import LEVEL_DIGITS, is_area_code
 from geo.layers import Layer, decide_crs, layer_of_source, present_shapes
 from geo.sources.table import SourceTable, cell_text, code_digits, guess_fields
@@ -236,6 +237,10 @@ def _placed(
 
     codes = [replace_codes.get(code, code) for code in texts("code")]
     try:
+        if role in {LayerRole.AIRSPACE, LayerRole.CUSTOM}:
+            anchored = check_anchors(source.shapes[present], used)
+            if anchored is not None:
+                return anchored
         return check_placement(
             source.shapes[present], used, role, evidence, frame, codes=codes, names=texts("name")
         )
@@ -347,7 +352,7 @@ _HOW = {
     "lines": "all lines",
     "parent": "the area that each code belongs to",
     "outline": "the city's area",
-    "anchors": "known places",
+    "anchors": "the middles of shapes and aerodromes",
 }
 
 
@@ -364,13 +369,28 @@ def _hearsay(source: SourceTable, used: str | None) -> list[Finding]:
         level = Level.ERROR if used is not None else Level.NOTE
         return [Finding(level, "exporter", text)]
     if used is None:
-        return []
+        return _abroad(source)
     text = Text(
         "没有可比对的图层,位置未经核实",
         "nothing is known to compare it with, so its place is not verified: name the city's "
         "folder, or a layer that is known to lie right",
     )
     return [Finding(Level.WARNING, "not_compared", text)]
+
+
+def _abroad(source: SourceTable) -> list[Finding]:
+    """Degrees outside the box in which China's shifts exist can only be plain."""
+    west, south, east, north = shapely.total_bounds(source.shapes)
+    box = MAINLAND_BOX
+    outside = east < box[0] or west > box[2] or north < box[1] or south > box[3]
+    if not (outside and abs(west) <= 180.0 and abs(east) <= 180.0 and abs(north) <= 90.0):
+        return []
+    text = Text(
+        "位于中国偏移区之外,最可能是 WGS 84",
+        "it lies outside the region that GCJ-02 shifts, so its degrees are most likely "
+        "EPSG:4326 (WGS 84); add `crs: EPSG:4326` if that is so",
+    )
+    return [Finding(Level.NOTE, "likely_crs", text)]
 
 
 def _advice(crs: str, swapped: bool) -> str:
@@ -433,6 +453,8 @@ def _geometry_findings(layer: Layer, raw: NDArray[np.object_]) -> list[Finding]:
             f"{len(rows)} geometries are not valid and were repaired ({named}): row {_rows(rows)}",
         )
         findings.append(Finding(Level.WARNING, "repaired", text, rows))
+    if layer.role is LayerRole.AIRSPACE:  # volumes above each other have one ground
+        return findings
     wkb = shapely.to_wkb(shapely.normalize(layer.geometries))
     first: dict[bytes, int] = {}
     twice = tuple(row for row, one in enumerate(wkb) if first.setdefault(one, row) != row)

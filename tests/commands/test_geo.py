@@ -59,7 +59,7 @@ def test_a_refused_layer_exits_with_1(tmp_path: Path) -> None:
     ("words", "wanted"),
     [
         (["check", "/nowhere.gpkg"], "there is no such file"),
-        (["check", "/nowhere.gpkg", "--field", "code"], "name=column was wanted"),
+        (["check", "/nowhere.gpkg", "--field", "code"], "name=value was wanted"),
     ],
 )
 def test_slips_are_told(words: list[str], wanted: str) -> None:

@@ -220,6 +220,8 @@ def test_geojson_out_is_made_once_and_reads_back(tmp_path: Path) -> None:
         "floor_m": 0.0,
         "ceiling_m": None,
         "datum": "agl",
+        "ceiling_datum": "agl",
+        "active": "",
     }
     assert shapely.from_geojson(json.dumps(feature["geometry"])).equals(SQUARE)
 

@@ -13,6 +13,7 @@ from core.errors import GeometryError
 from core.incidents import Text
 from geo.city import City
 from geo.layers import Layer, build_layer
+from geo.schedule import Period, Schedule
 from geo.tagging import Tagger
 
 
@@ -315,3 +316,48 @@ def test_corners_of_grids_are_never_lost(generated_city: City) -> None:
         within = shapely.intersects_xy(district, lon, lat)
         assert (placed == within).all()
         assert placed.sum() > 300
+
+
+def test_a_volume_between_two_datums_needs_both_altitudes() -> None:
+    volume = build_layer(
+        "air",
+        LayerRole.AIRSPACE,
+        [shapely.box(120.0, 36.0, 121.0, 37.0)] * 2,
+        kind=["mixed", "plain"],
+        floor_m=[60.0, 60.0],
+        ceiling_m=[300.0, 300.0],
+        datum=["agl", "msl"],
+        ceiling_datum=["msl", "msl"],
+    )
+    tagger = Tagger(City("x", Text("x", "x"), 4549, {"air": volume}))
+    agl = np.array([100.0, 10.0, 100.0, np.nan, 100.0, 10.0])
+    msl = np.array([150.0, 150.0, 400.0, 150.0, np.nan, np.nan])
+    n = len(agl)
+    tags = tagger.tag(
+        np.full(n, 120.5),
+        np.full(n, 36.5),
+        {AltitudeDatum.AGL: agl, AltitudeDatum.MSL: msl},
+    )
+    assert tags.in_airspace("mixed").tolist() == [True, False, False, False, False, False]
+    assert tags.airspace_unsure("mixed").tolist() == [False, False, False, True, True, False]
+    assert tags.in_airspace("plain").tolist() == [True, True, False, True, False, False]
+
+
+def test_a_volume_counts_only_while_it_is_active() -> None:
+    office = Schedule([Period(start_s=0, end_s=3600)]).text
+    volume = build_layer(
+        "air",
+        LayerRole.AIRSPACE,
+        [shapely.box(120.0, 36.0, 121.0, 37.0)] * 2,
+        kind=["hours", "always"],
+        floor_m=[0.0, 0.0],
+        ceiling_m=[300.0, 300.0],
+        datum=["agl", "agl"],
+        active=[office, ""],
+    )
+    tagger = Tagger(City("x", Text("x", "x"), 4549, {"air": volume}))
+    place = (np.full(2, 120.5), np.full(2, 36.5), {AltitudeDatum.AGL: np.full(2, 50.0)})
+    tags = tagger.tag(*place, np.array([10, 4000]) * 10**9)
+    assert tags.in_airspace("hours").tolist() == [True, False]
+    assert tags.in_airspace("always").tolist() == [True, True]
+    assert tagger.tag(*place).in_airspace("hours").tolist() == [True, True]

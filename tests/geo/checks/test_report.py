@@ -14,6 +14,7 @@ from core.city import LayerRole
 from geo.checks.report import Finding, LayerReport, Level, Verdict, check_layer, guess_role
 from geo.city import City, load_city
 from geo.crs import MetricFrame
+from geo.layers import build_layer
 from geo.sources.reader import read_source
 from geo.sources.table import SourceTable
 
@@ -107,7 +108,8 @@ def test_a_real_layer_shifted_by_kilometres_says_how_far(realdata: Path, qingdao
 
 
 def a_source(shapes: list[shapely.Geometry], **columns: list[str]) -> SourceTable:
-    return SourceTable("some.gpkg", pd.DataFrame(columns), np.array(shapes, dtype=object))
+    table = pd.DataFrame(columns, index=range(len(shapes)))
+    return SourceTable("some.gpkg", table, np.array(shapes, dtype=object))
 
 
 def check(source: SourceTable, role: LayerRole, **more: object) -> LayerReport:
@@ -193,3 +195,68 @@ def test_findings_are_plain_json(generated_city: City) -> None:
     document = json.loads(json.dumps(report_document(report)))
     assert document["verdict"] == "accepted with warnings"
     assert document["flaws"][0]["rows"] == [1, 2]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("crs", "verdict", "code", "words"),
+    [
+        (None, "refused", "likely_crs", "GCJ-02"),
+        ("EPSG:4326", "refused", "wrong_place", "declare GCJ-02"),
+        ("BD-09", "refused", "wrong_place", "declare GCJ-02"),
+        ("GCJ-02", "warnings", "odd_features", "lie apart from the rest, by up to 2,"),
+    ],
+)
+def test_surfaces_around_runways_are_compared_with_aerodromes(
+    realdata: Path, qingdao: City, crs: str | None, verdict: str, code: str, words: str
+) -> None:
+    report = check_layer(
+        read_source(realdata / "drone" / "airspace_cn" / "airport_jkq.json"),
+        id="surfaces",
+        role=LayerRole.AIRSPACE,
+        frame=qingdao.frame,
+        known=list(qingdao.layers.values()),
+        crs=crs,
+        constants={"floor_m": 0, "ceiling_m": 600, "datum": "agl", "kind": "protected"},
+    )
+    assert report.verdict is Verdict[verdict.upper()]
+    assert words in finding(report, code).text.en
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "near", "verdict", "code"),
+    [
+        ("drone/openair/CZ-ASP-National-XCSoar.txt", None, "warnings", "not_compared"),
+        ("drone/openair/CZ-ASP-National-XCSoar.txt", "qingdao", "refused", "elsewhere"),
+        ("drone/openair/MW-ASP-National-XCSoar.txt", None, "warnings", "not_compared"),
+        ("drone/ed318/examples/Example_Collection.json", None, "warnings", "not_compared"),
+        ("drone/interuss/che/geoawareness/cis_source_sample_ed269.json", None, "warnings", ""),
+        ("osm/liechtenstein_roads.geojson", None, "refused", "likely_crs"),
+        ("osm/liechtenstein_buildings.geojson", None, "refused", "likely_crs"),
+    ],
+)
+def test_other_real_layers(
+    realdata: Path, qingdao: City, name: str, near: str | None, verdict: str, code: str
+) -> None:
+    source = read_source(realdata / name)
+    report = check_layer(
+        source,
+        id="other",
+        role=guess_role(source),
+        frame=qingdao.frame,
+        known=list(qingdao.layers.values()) if near else (),
+    )
+    assert report.verdict is Verdict[verdict.upper()]
+    assert not code or finding(report, code)
+
+
+def test_a_nations_layer_is_compared_where_it_meets_the_city() -> None:
+    city = build_layer(
+        "d", LayerRole.DISTRICT, [shapely.box(120, 36, 120.5, 36.5)], code=["370202"]
+    )
+    zones = [shapely.box(80 + x, 30, 80.1 + x, 30.1) for x in range(20)]
+    zones.append(shapely.box(120.1, 36.1, 120.2, 36.2))
+    report = check(a_source(zones), LayerRole.CUSTOM, known=[city])
+    assert report.verdict is Verdict.ACCEPTED
+    assert finding(report, "placed")
