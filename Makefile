@@ -38,6 +38,10 @@ web: $(VENV)/.runtime ## Build the page (Node from PATH, or from the Python whee
 demo: $(VENV)/.runtime web ## Run the whole city: ARGS="--port 8001", or ARGS="--duration 90 --seed 7 --score --json score.json"
 	@exec $(BIN)/qingniao demo $(ARGS)
 
+.PHONY: day
+day: $(VENV)/.runtime ## Five scripted days of thirty hours through the pipeline, scored: ARGS="--seed 7 --faults rough"
+	$(BIN)/qingniao day $(if $(ARGS),$(ARGS),--seed 1 --seed 2 --seed 3 --seed 4 --seed 5)
+
 .PHONY: check
 check: $(VENV)/.dev ## ruff, mypy strict, import-linter, generated docs current
 	$(BIN)/ruff format --check .

@@ -171,6 +171,41 @@ def replay(
 
 
 @app.command()
+def day(
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Of the city and its day; may be given several times.")
+    ] = None,
+    hours: Annotated[float, typer.Option(min=1, max=240, help="City hours.")] = 30.0,
+    faults: Annotated[
+        str, typer.Option(help="none, mild, rough, hostile, or e.g. mild,loss=0.01.")
+    ] = "mild",
+    epoch: Annotated[
+        str, typer.Option(help="City time at the start, RFC 3339.")
+    ] = "2026-03-10T00:00:00Z",
+    truth: Annotated[
+        Path | None, typer.Option(help="File that takes what really happened.")
+    ] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="File that takes the scores as JSON.")
+    ] = None,
+    city: CityOption = None,
+) -> None:
+    """Run a scripted day over all scenarios through the pipeline, fast, and score it."""
+    from commands.day import DayPlan, run_days
+    from core.units import rfc3339_to_ns
+
+    plan = DayPlan(
+        seeds=tuple(seed or [7]),
+        hours=hours,
+        faults=faults,
+        epoch_ns=rfc3339_to_ns(epoch),
+        truth_path=truth,
+        json_path=json_path,
+    )
+    raise typer.Exit(_run(run_days(_settings(city=city), plan, console)))
+
+
+@app.command()
 def quarantine(
     reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,

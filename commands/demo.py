@@ -100,7 +100,7 @@ async def run_demo(settings: Settings, plan: DemoPlan, console: Console) -> int:
         finally:
             listener.cancel()
         until_ns = clock.now_ns()
-        seen = await asyncio.to_thread(_incidents_seen, process)
+        seen = await asyncio.to_thread(incidents_seen, process)
         figures = process.figures()
     if not plan.score:
         return 0
@@ -210,7 +210,8 @@ async def _listen(where: str, arrivals: list[Arrival]) -> None:
                     )
 
 
-def _incidents_seen(process: CityProcess) -> list[IncidentSeen]:
+def incidents_seen(process: CityProcess) -> list[IncidentSeen]:
+    """All incidents of a city as the scorer needs them."""
     seen: list[IncidentSeen] = []
     cursor: str | None = None
     while True:

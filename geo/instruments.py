@@ -70,7 +70,7 @@ STOCK = {
     "fill_level": _Stock("bin", 0.04, "road", "城管", "垃圾桶满溢传感器"),
     "button": _Stock("button", 0.02, "home", "社区", "独居老人一键求助"),
     "door": _Stock("door", 0.015, "home", "社区", "配电间门磁"),
-    "structure": _Stock("tilt", 0.02, "site", "住建", "基坑测斜仪"),
+    "structure": _Stock("tilt", 0.035, "site", "住建", "基坑测斜仪"),
     "weather": _Stock("weather", 0.005, "road", "城管", "微型气象站"),
     "noise": _Stock("noise", 0.01, "road", "城管", "噪声监测点"),
     "air": _Stock("airbox", 0.01, "road", "城管", "空气质量微站"),
@@ -78,14 +78,15 @@ STOCK = {
     "lift": _Stock("lift", 0.01, "home", "社区", "电梯物联网"),
 }
 
-#: What a street camera is for: share of all, width and length of the strip it watches.
+#: What a street camera is for, and its share of all.
 CAMERA_ROLES = {
     "pavement": 0.24,
-    "road": 0.22,
+    "road": 0.18,
     "no-parking": 0.14,
-    "fire-lane": 0.12,
-    "water": 0.08,
-    "gate": 0.10,
+    "fire-lane": 0.10,
+    "underpass": 0.08,
+    "water": 0.07,
+    "gate": 0.09,
     "facade": 0.10,
 }
 _CAMERA_NAMES = {
@@ -93,10 +94,14 @@ _CAMERA_NAMES = {
     "road": "道路枪机",
     "no-parking": "禁停路段枪机",
     "fire-lane": "消防通道枪机",
+    "underpass": "下穿通道枪机",
     "water": "河道球机",
     "gate": "工地出入口枪机",
     "facade": "高空抛物摄像机",
 }
+
+#: Roles whose cameras look along the zones of a kind; the others look along any road.
+_ZONE_OF_ROLE = {"road": "carriageway", "fire-lane": "fire_lane", "underpass": "underpass"}
 
 #: A street camera looks at what lies so far ahead of its pole.
 WATCHED_AHEAD_M = 20.0
@@ -123,7 +128,7 @@ def equip(city: City, *, seed: int, size: Size) -> City:
         >>> from geo.generator import generate_city
         >>> city = equip(generate_city(7), seed=7, size=SIZES["district"])
         >>> len(city.devices), len(city.cameras), len(city.docks)
-        (448, 72, 6)
+        (454, 72, 6)
     """
     rng = np.random.default_rng([seed, 0xC17])
     ground = _Ground(city, rng, zones=max(3, size.device_count // 70))
@@ -222,6 +227,7 @@ class _Ground:
         ]
         self._cells = np.concatenate(cells)
         self._zones: list[tuple[str, Any]] = []
+        self._next_piece = 0
         self._make_zones(zones)
 
     def places(self, site: str, count: int) -> list[tuple[float, float] | None]:
@@ -249,6 +255,28 @@ class _Ground:
         start, end = self._pieces[number % len(self._pieces)]
         length = float(np.hypot(*(end - start)))
         return (start + end) / 2, (end - start) / length, length
+
+    def along_strips(self, kind: str, count: int) -> list[tuple[NDArray[np.float64], float]]:
+        """Middles of the strips of a kind in turn, and a heading along each."""
+        strips = [area for name, area in self._zones if name == kind]
+        found = []
+        for number in range(count):
+            middle, along = _axis(strips[number % len(strips)])
+            turn = 180.0 * (number // len(strips) % 2)
+            heading = float(np.degrees(np.arctan2(along[0], along[1]))) + turn
+            found.append((middle, heading % 360.0))
+        return found
+
+    def beside_pieces(self, count: int, aside_m: float) -> list[tuple[NDArray[np.float64], float]]:
+        """Places to the right of road pieces that nothing else has used, and their headings."""
+        found = []
+        for _ in range(count):
+            middle, along, _ = self.piece(self._next_piece)
+            self._next_piece += 1
+            right = np.array([along[1], -along[0]])
+            heading = float(np.degrees(np.arctan2(along[0], along[1])))
+            found.append((middle + aside_m * right, heading % 360.0))
+        return found
 
     def middles(self, kind: str) -> NDArray[np.float64]:
         """Middles of the zones of a kind, shape (n, 2) in metres."""
@@ -281,15 +309,14 @@ class _Ground:
 
     def _make_zones(self, count: int) -> None:
         """Strips of road, spread over the city, then sites in unit grids, and one river."""
-        number = 0
         for kind, length, width, aside in (
             ("underpass", 40.0, 14.0, 0.0),
             ("fire_lane", 44.0, 4.0, 4.5),
             ("carriageway", 60.0, 12.0, 0.0),
         ):
             for _ in range(count):
-                middle, along, _ = self.piece(number)
-                number += 1
+                middle, along, _ = self.piece(self._next_piece)
+                self._next_piece += 1
                 right = np.array([along[1], -along[0]])
                 self._zones.append(
                     (kind, _box(middle + aside * right, along, length, width)),
@@ -395,7 +422,6 @@ def _cameras(city: City, ground: _Ground, count: int) -> dict[str, Camera]:
     shares = np.array([CAMERA_ROLES[role] for role in roles])
     counts = np.floor(shares / shares.sum() * left).astype(int)
     counts[0] += left - int(counts.sum())
-    number_of_piece = 1000
     for role, wanted in zip(roles, counts.tolist(), strict=True):
         if role == "gate":
             aims = _around(ground.middles("site"), wanted)
@@ -403,15 +429,10 @@ def _cameras(city: City, ground: _Ground, count: int) -> dict[str, Camera]:
             aims = _along_water(ground, wanted)
         elif role == "facade":
             aims = [(at, 45.0) for at in ground.homes(wanted)]
+        elif role in _ZONE_OF_ROLE:
+            aims = ground.along_strips(_ZONE_OF_ROLE[role], wanted)
         else:
-            aims = []
-            for _ in range(wanted):
-                middle, along, _ = ground.piece(number_of_piece)
-                number_of_piece += 1
-                aside = 9.0 if role == "pavement" else 4.5 if role != "road" else 0.0
-                right = np.array([along[1], -along[0]])
-                heading = float(np.degrees(np.arctan2(along[0], along[1])))
-                aims.append((middle + aside * right, heading))
+            aims = ground.beside_pieces(wanted, 9.0 if role == "pavement" else 4.5)
         for number, (aim, heading) in enumerate(aims, 1):
             turn = np.radians(heading)
             pole = aim - WATCHED_AHEAD_M * np.array([np.sin(turn), np.cos(turn)])

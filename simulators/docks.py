@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from simulators.messages import (
 AIRCRAFT_PERIOD_NS = NS_PER_S
 DOCK_PERIOD_NS = 2 * NS_PER_S
 PROGRESS_PERIOD_NS = 10 * NS_PER_S
+
+#: Properties of a dock's weather station at an instant.
+DockWeather = Callable[[int], dict[str, object]]
 
 #: domain-type-sub of what is simulated: a Matrice 3D and a Dock 2.
 AIRCRAFT_MODEL = "0-91-0"
@@ -183,7 +186,9 @@ def _dock_main(
         "sub_device": {
             "device_sn": dock.aircraft_sn,
             "device_model_key": AIRCRAFT_MODEL,
-            "device_online_status": int(on),
+            "device_online_status": int(
+                on and flight is not None and not flight.is_lost(instant_ns)
+            ),
             "device_paired": 1,
         },
     }
@@ -266,14 +271,19 @@ def _dock_stream(
     *,
     epoch_ns: int,
     ground_m: float,
+    period_ns: int,
+    weather: DockWeather | None,
 ) -> Iterator[ScheduledMessage]:
     dock = speaker.dock
     topic = dji_topic(dock.dock_sn, "osd")
-    phase_ns = whole_ms(int(DOCK_PERIOD_NS * share_of(speaker.seed, "phase", dock.dock_sn)))
+    phase_ns = whole_ms(int(period_ns * share_of(speaker.seed, "phase", dock.dock_sn)))
     for begin_ns, end_ns, flight in blocks:
-        number = -((epoch_ns + phase_ns - begin_ns) // DOCK_PERIOD_NS)
-        while (now_ns := epoch_ns + phase_ns + number * DOCK_PERIOD_NS) < end_ns:
-            parts = [_dock_main(dock, flight, now_ns, ground_m)]
+        number = -((epoch_ns + phase_ns - begin_ns) // period_ns)
+        while (now_ns := epoch_ns + phase_ns + number * period_ns) < end_ns:
+            main = _dock_main(dock, flight, now_ns, ground_m)
+            if weather is not None:
+                main |= weather(now_ns)
+            parts = [main]
             if number % 5 == 1:
                 parts.append(_dock_network(now_ns))
             if number % 5 == 3:
@@ -397,7 +407,7 @@ def _aircraft_stream(
         errors = np.clip(rng.standard_normal((len(times), 3)), -3.0, 3.0) * sigma
         for now_ns, error_m in zip(times, errors.tolist(), strict=True):
             here = flight.at(now_ns)
-            if here is None:
+            if here is None or flight.is_lost(now_ns):
                 continue
             data = aircraft_osd(flight, here, now_ns, ground_m=ground_m, error_m=error_m)
             yield speaker.say(now_ns, topic, data, thing_id=dock.aircraft_sn)
@@ -409,6 +419,8 @@ def dock_messages(
     *,
     seed: int,
     epoch_ns: int,
+    period_ns: int = DOCK_PERIOD_NS,
+    weather: DockWeather | None = None,
 ) -> Iterator[ScheduledMessage]:
     """All that a dock and its aircraft send, in time order.
 
@@ -418,12 +430,21 @@ def dock_messages(
             the dock's, the aircraft's and the task's messages.
         seed: Of the world.
         epoch_ns: Its beginning.
+        period_ns: Between two reports of the dock.
+        weather: The dock's wind, rain and temperature at an instant, as it reports them.
     """
     speaker = _Speaker(dock, seed)
     ground_m = ground_wgs84_m(seed, dock.dock_sn)
     first, second, third = blocks
     return heapq.merge(
-        _dock_stream(speaker, first, epoch_ns=epoch_ns, ground_m=ground_m),
+        _dock_stream(
+            speaker,
+            first,
+            epoch_ns=epoch_ns,
+            ground_m=ground_m,
+            period_ns=period_ns,
+            weather=weather,
+        ),
         _aircraft_stream(speaker, second, epoch_ns=epoch_ns, ground_m=ground_m),
         _event_stream(speaker, third, epoch_ns=epoch_ns),
         key=lambda message: message.at_ns,

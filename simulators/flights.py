@@ -148,7 +148,8 @@ class Flight(msgspec.Struct, frozen=True, kw_only=True):
     """One flight of one aircraft: on from ``on_ns`` to ``off_ns``, in the air in between.
 
     ``gateway_sn`` is the dock's, empty for an aircraft that belongs to none.
-    ``hover_ns`` is when it hovers over a survey spot, (0, 0) where it does not.
+    ``hover_ns`` is when it hovers over a survey spot, (0, 0) where it does not; ``lost_ns`` is
+    when nobody hears it, likewise.
     """
 
     aircraft_sn: str
@@ -158,6 +159,11 @@ class Flight(msgspec.Struct, frozen=True, kw_only=True):
     off_ns: int
     legs: tuple[Leg, ...]
     hover_ns: tuple[int, int] = (0, 0)
+    lost_ns: tuple[int, int] = (0, 0)
+
+    def is_lost(self, instant_ns: int) -> bool:
+        """Whether nobody hears it at an instant."""
+        return self.lost_ns[0] <= instant_ns < self.lost_ns[1]
 
     @property
     def airborne_ns(self) -> tuple[int, int]:
@@ -273,6 +279,7 @@ class FlightBuilder:
         self.heading_deg = 0.0
         self.legs: list[Leg] = []
         self.hover_ns = (0, 0)
+        self.lost_ns = (0, 0)
 
     def to(
         self,
@@ -327,6 +334,7 @@ class FlightBuilder:
             off_ns=self.now_ns + seconds_to_ns(margin_s),
             legs=tuple(self.legs),
             hover_ns=self.hover_ns,
+            lost_ns=self.lost_ns,
         )
 
     def _add(self, there: Point, seconds: float, cruise_mps: float, mode_code: int) -> None:

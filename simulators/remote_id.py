@@ -97,7 +97,7 @@ def _flight_messages(
     topic = remote_id_topic(city, RECEIVER_ID)
     for number, (now_ns, error) in enumerate(zip(times, errors.tolist(), strict=True), start=1):
         state = flight.at(now_ns)
-        if state is None:
+        if state is None or flight.is_lost(now_ns):
             continue
         one = heard(
             flight,

@@ -333,8 +333,7 @@ class _Meters(_Group):
         slot_ns = _USE_SLOT_S * NS_PER_S
         numbers, times = self.regular(begin_ns, end_ns, slot_ns, self.phases)
         slots = (times - self.environment.epoch_ns) // slot_ns
-        demand = self.environment.channel("water_demand", times)
-        used = uniform(self.keys[numbers], 1000 + slots) < 0.42 * demand
+        used = _water_ran(self.environment, self.keys[numbers], times)
         for thing, by_measure in excursions.items():
             number = self.number_of.get(thing)
             for one in by_measure.get(SILENCE, ()) if number is not None else ():
@@ -371,6 +370,39 @@ class _Meters(_Group):
         if used:
             return self.encode(report._replace(values=(volume,)))
         return self.alive(report._replace(values=()))
+
+
+def _water_ran(
+    environment: Environment, keys: NDArray[np.uint64], times: Ints
+) -> NDArray[np.bool_]:
+    """Whether water ran in the slot before an instant, by the hour's demand and by chance."""
+    slots = (times - environment.epoch_ns) // (_USE_SLOT_S * NS_PER_S)
+    demand = environment.channel("water_demand", times)
+    return np.asarray(uniform(keys, 1000 + slots) < 0.42 * demand)
+
+
+def phase_ns(seed: int, device: Device) -> int:
+    """How long after the epoch, and after each interval, a device reports."""
+    interval_ns = CATALOGUE[device.kind].interval_s * NS_PER_S
+    keys = keys_of(seed, "device", [device.thing_id])
+    return int(_whole_ms(uniform(keys, 1) * interval_ns)[0])
+
+
+def last_use_ns(seed: int, environment: Environment, device: Device, before_ns: int) -> int | None:
+    """When a water meter last speaks of use before an instant; None where it has not yet.
+
+    Args:
+        seed: Of the world.
+        environment: Of the world.
+        device: A water meter.
+        before_ns: The instant.
+    """
+    step = _USE_SLOT_S * NS_PER_S
+    first = environment.epoch_ns + phase_ns(seed, device)
+    times = np.arange(first, before_ns, step, dtype=np.int64)
+    keys = keys_of(seed, "device", [device.thing_id])
+    used = times[_water_ran(environment, keys, times)]
+    return int(used[-1]) if len(used) else None
 
 
 def is_elderly(device: Device) -> bool:
@@ -483,4 +515,4 @@ def _whole_ms(instants_ns: Ints | Floats) -> Ints:
     return np.asarray(instants_ns).astype(np.int64) // NS_PER_MS * NS_PER_MS
 
 
-__all__ = ["SILENCE", "Excursions", "Fleet", "Kind", "Lie", "is_elderly"]
+__all__ = ["SILENCE", "Excursions", "Fleet", "Kind", "Lie", "is_elderly", "last_use_ns", "phase_ns"]

@@ -57,7 +57,7 @@ def test_cameras_are_there_for_each_purpose(district: City) -> None:
     roles = Counter(name.split("-", 1)[1].rsplit("-", 1)[0] for name in district.cameras
                     if name.startswith("cam-"))  # fmt: skip
     assert set(roles) == set(CAMERA_ROLES)
-    assert min(roles.values()) >= 4
+    assert min(roles.values()) >= 4, roles
 
 
 def test_same_seed_same_city_another_seed_another(district: City) -> None:
