@@ -86,6 +86,10 @@ bench-geo: $(VENV)/.dev $(VENV)/.bench ## The map index against its peers, from 
 	@sh tests/install_servers.sh
 	$(BIN)/python -m benchmarks.bench_geo $(ARGS)
 
+.PHONY: bench-sim
+bench-sim: $(VENV)/.runtime ## The simulated city's speed: ARGS="--quick", ARGS="--strict"
+	$(BIN)/python -m benchmarks.bench_sim $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve the lock files anew (needs uv; delete them first to upgrade)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
