@@ -64,6 +64,9 @@ def demo(
     epoch: Annotated[
         str | None, typer.Option(help="City time at the start, RFC 3339; now unless given.")
     ] = None,
+    workers: Annotated[
+        bool, typer.Option("--workers", help="Simulated grid workers work the cases.")
+    ] = False,
     city: CityOption = None,
     data: DataOption = None,
 ) -> None:
@@ -90,6 +93,7 @@ def demo(
         score=score,
         json_path=json_path,
         epoch=epoch,
+        workers=workers,
     )
     try:
         code = _run(run_demo(settings, plan, console))
@@ -168,6 +172,28 @@ def replay(
         if data is None:
             shutil.rmtree(folder, ignore_errors=True)
     raise typer.Exit(code)
+
+
+@app.command()
+def workers(
+    url: Annotated[str, typer.Option(help="Of the page and API.")] = "http://127.0.0.1:8000",
+    seed: Annotated[int, typer.Option(help="Of what the workers do.")] = 7,
+    city: CityOption = None,
+    data: DataOption = None,
+    clock: ClockOption = None,
+) -> None:
+    """Simulate the grid workers of a running platform: accept, walk, handle, report, return."""
+    from commands.sharing import parse_clock
+    from commands.workers import run_workers
+    from core.clock import SystemClock
+
+    counts = run_workers(
+        _settings(city=city, data_dir=data),
+        url=url,
+        clock=parse_clock(clock) if clock else SystemClock(),
+        seed=seed,
+    )
+    console.print(f"{counts.steps}, {counts.refused} refused, {counts.positions} positions")
 
 
 @app.command()

@@ -45,6 +45,7 @@ class DemoPlan(NamedTuple):
     score: bool
     json_path: Path | None
     epoch: str | None
+    workers: bool = False
 
 
 class Arrival(NamedTuple):
@@ -88,6 +89,11 @@ async def run_demo(settings: Settings, plan: DemoPlan, console: Console) -> int:
         where = process.api.url
         console.print(f"页面 Page {where}   写入令牌 token for writing: {process.api.token}")
         await _ready(process, lambda: not clock.held, "simulators")
+        if plan.workers:
+            process.start_child(
+                "workers", "workers", "--url", where, "--seed", str(plan.seed),
+                "--clock", clock_text(clock),
+            )  # fmt: skip
         if plan.duration_s is None:
             await _watch(process, clock, where, console)
             return 0
