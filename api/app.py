@@ -16,7 +16,17 @@ from api.guard import MAX_BODY_BYTES, Guard, RateLimit
 from api.live import LiveState
 from api.metrics import RequestMetrics
 from api.page import Page
-from api.routes import city_map, events, incidents, kpis, observations, photos, platform, reports
+from api.routes import (
+    city_map,
+    events,
+    incidents,
+    kpis,
+    observations,
+    photos,
+    platform,
+    quality,
+    reports,
+)
 from api.schemas import components
 from api.services import PublishReport, Services
 from api.stream import MAX_CLIENTS, StreamHub
@@ -27,6 +37,18 @@ from store.archive.query import ArchiveReader
 from store.cases import CaseStore
 
 VERSION = "0.1.0"
+
+_ROUTES = (
+    incidents,
+    photos,
+    quality,
+    kpis,
+    events,
+    observations,
+    reports,
+    city_map,
+    platform,
+)
 
 _DESCRIPTION = """\
 What a city's sensors, drones and cameras noticed, as incidents that somebody must act on.
@@ -112,7 +134,7 @@ def create_app(
     )
     app.state.hub = hub
     install_handlers(app)
-    for module in (incidents, photos, kpis, events, observations, reports, city_map, platform):
+    for module in _ROUTES:
         app.include_router(module.build_router(services))
     # What no route takes; a mount at / would hide that a route takes another method.
     app.router.default = Page(static_dir)

@@ -13,6 +13,7 @@ from core import topics
 from core.settings import Settings
 from core.units import parse_duration_s
 from scenarios.escalation import LEVEL_NAMES, SHARE_OF_TIME
+from scenarios.kpis import KPIS
 from scenarios.lifecycle import (
     ACTION_NAMES,
     NEEDS_REASON,
@@ -22,6 +23,7 @@ from scenarios.lifecycle import (
 )
 from scenarios.loader import load_packs
 from scenarios.model import Rule, Scenario
+from scenarios.verdicts import VERDICT_NAMES
 
 _WRITTEN = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
 
@@ -137,6 +139,22 @@ def _case_process_page() -> str:
         f"| {int(level)} | {share:g} | {LEVEL_NAMES[level].zh} {LEVEL_NAMES[level].en} |\n"
         for level, share in SHARE_OF_TIME.items()
     ]
+    lines.append(
+        "\n## Indicators 评价指标\n\n`GET /kpis` gives them by area, unit, category or period; "
+        "each links to the very cases behind it.\n\n"
+        "| indicator | | formula | |\n|---|---|---|---|\n"
+    )
+    lines += [
+        f"| {one.name.zh} `{one.id}` | {one.name.en} | {one.formula.zh} | {one.formula.en} |\n"
+        for one in KPIS
+    ]
+    verdicts = "; ".join(f"{one.zh} `{word}`" for word, one in VERDICT_NAMES.items())
+    lines.append(
+        "\n## Verdicts 核查结论\n\n`POST /incidents/{id}/verdict`, one tap: "
+        f"{verdicts}. `GET /quality/rules` and `/quality/sources` tell how often each was "
+        "right, `/quality/proposals` which thresholds would have avoided false alarms and kept "
+        "the real ones.\n"
+    )
     lines.append(
         "\n## Pictures 前后照片\n\n`POST /incidents/{id}/photos` takes a JPEG of up to 1 MiB, "
         "strips what the phone wrote into it and gives a name; `photos` of the next step names "

@@ -25,7 +25,9 @@ from core.incidents import HistoryEntry, Incident, Status
 from core.ports import Rejection
 from scenarios.lifecycle import Action, Role
 from scenarios.model import Scenario
+from scenarios.quality import JudgedRaise
 from scenarios.steps import Step, take_step
+from scenarios.verdicts import VERDICT_NAMES, step_after
 from store import tables
 from store.database import Database, insert_rows, next_numbers
 from store.decisions import Case, Change, ChangeKind, DecisionTransaction, Policies, storable
@@ -38,7 +40,7 @@ from store.filters import (
     event_conditions,
     incident_conditions,
 )
-from store.rows import Detail, FeedLine, IncidentRow, Page, Report
+from store.rows import Detail, FeedLine, IncidentRow, Judgement, Page, Report, judged_raise
 from store.things import Thing
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,9 @@ MAX_IDEMPOTENCY_KEYS = 10_000
 
 #: Most cases that figures are made of at once; at about 1 kB each.
 MAX_COUNTED_CASES = 200_000
+
+#: Most raises that quality is measured on at once.
+MAX_JUDGED = 100_000
 
 #: Cases that one call escalates, in one transaction.
 MAX_ESCALATIONS = 500
@@ -197,6 +202,80 @@ class CaseStore:
             self._prune_feed(connection, changes)
         self._notify(changes)
         return case.incident
+
+    def judge(self, incident_id: str, judgement: Judgement) -> Incident:
+        """Keep what a person found a case to be, and take the step that follows.
+
+        Args:
+            incident_id: Which.
+            judgement: The verdict, whose, and why; a later one replaces it.
+
+        Returns:
+            The incident afterwards.
+
+        Raises:
+            NotFoundError: There is no such incident, or none that it could be a duplicate of.
+            TransitionError: The step that follows is no longer possible.
+            ServiceError: The database failed; nothing was written.
+        """
+        one = judgement
+        with self._database.write("keeping a verdict") as connection:
+            transaction = DecisionTransaction(connection, self._database, self._policies, one.at_ns)
+            case = transaction.case(incident_id)
+            if case is None:
+                raise NotFoundError(f"incident {incident_id!r}: there is none with this id")
+            if one.duplicate_of is not None:
+                other = transaction.case(one.duplicate_of)
+                if other is None or other is case:
+                    raise NotFoundError(
+                        f"duplicate_of {one.duplicate_of!r}: there is no other incident with it"
+                    )
+            self._judge(transaction, case, one)
+            row = {
+                "incident_id": case.incident.id,
+                "scenario": case.incident.scenario,
+                "verdict": one.verdict.value,
+                "actor": one.actor,
+                "at_ns": one.at_ns,
+                "note": one.note,
+                "duplicate_of": one.duplicate_of,
+            }
+            self._database.upsert(connection, tables.verdicts, [row])
+            changes = transaction.finish()
+            self._prune_feed(connection, changes)
+        self._notify(changes)
+        return case.incident
+
+    def _judge(self, transaction: DecisionTransaction, case: Case, one: Judgement) -> None:
+        action = step_after(case.incident, one.verdict, Role(one.role))
+        name = VERDICT_NAMES[one.verdict].zh
+        reason = "：".join(part for part in (name, one.note) if part)
+        if action is not None:
+            step = Step(
+                action=action.value, actor=one.actor, role=one.role, at_ns=one.at_ns, reason=reason
+            )
+            self._step(transaction, case, step)
+        changes: dict[str, Any] = {"verdict": one.verdict.value}
+        if one.place is not None:
+            changes["place"] = one.place
+        case.change(**changes, updated_ns=max(case.incident.updated_ns, one.at_ns))
+        case.record(HistoryEntry(at_ns=one.at_ns, actor=one.actor, action="verdict", reason=reason))
+        transaction.tell(case, ChangeKind.VERDICT, one.at_ns)
+
+    def judged_raises(self, since_ns: int, *, limit: int = MAX_JUDGED) -> list[JudgedRaise]:
+        """Raises of cases and what they turned out to be, the latest first, at most ``limit``."""
+        words, cases, said = tables.evidence, tables.incidents, tables.verdicts
+        statement = (
+            select(words.c.body, cases.c.id, cases.c.status, said.c.verdict)
+            .join(cases, cases.c.id == words.c.incident_id)
+            .outerjoin(said, said.c.incident_id == cases.c.id)
+            .where(words.c.edge == "raise", words.c.at_ns >= since_ns)
+            .order_by(words.c.at_ns.desc())
+            .limit(limit)
+        )
+        with self._database.read("reading verdicts") as connection:
+            rows = connection.execute(statement).all()
+        return [judged_raise(*row) for row in rows]
 
     def escalate(self, now_ns: int, *, limit: int = MAX_ESCALATIONS) -> list[Change]:
         """Raise the cases whose time runs out to their next level; tells of each in the feed.

@@ -83,6 +83,7 @@ class ChangeKind(StrEnum):
     CLEARED = "cleared"
     REWORK = "rework"
     ESCALATED = "escalated"
+    VERDICT = "verdict"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,10 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from core.incidents import Incident
+from core.events import Place
+from core.incidents import Incident, Status
+from scenarios.quality import JudgedRaise
+from scenarios.verdicts import Verdict
 
 Row = TypeVar("Row")
 
@@ -53,3 +56,45 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: int
     error_m: float | None = None
     incident_id: str | None = None
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person found a case to be.
+
+    ``place`` is where it really is, ``duplicate_of`` the incident that it is one with.
+    """
+
+    verdict: Verdict
+    actor: str
+    role: str
+    at_ns: int
+    note: str = ""
+    place: Place | None = None
+    duplicate_of: str | None = None
+
+
+class _Word(msgspec.Struct):
+    rule: str
+    source: str
+    thing_id: str
+    because: dict[str, str | float] = {}
+
+
+_WORD = msgspec.json.Decoder(_Word)
+
+
+def judged_raise(
+    evidence: bytes, incident_id: str, status: str, verdict: str | None
+) -> JudgedRaise:
+    """A row of evidence with the case it belongs to."""
+    word = _WORD.decode(evidence)
+    value = word.because.get("value")
+    return JudgedRaise(
+        incident_id=incident_id,
+        rule=word.rule,
+        source=word.source,
+        thing_id=word.thing_id,
+        value=float(value) if isinstance(value, (int, float)) else None,
+        status=Status(status),
+        verdict=None if verdict is None else Verdict(verdict),
+    )

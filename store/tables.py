@@ -168,6 +168,20 @@ reports = Table(
     Column("at_ns", BigInteger, nullable=False),
 )
 
+#: What people found cases to be; the last word on each.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("incident_id", Key, primary_key=True),
+    Column("scenario", Key, nullable=False),
+    Column("verdict", Key, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("duplicate_of", Key),
+)
+Index("verdicts_by_time", verdicts.c.at_ns)
+
 rejections = Table(
     "rejections",
     metadata,
