@@ -216,12 +216,13 @@ class Bridge:
     async def _write_observations(
         self, observations: list[Observation], deliveries: DeliveryWriter
     ) -> None:
-        rows: list[list[Observation]] = [[] for _ in range(self._partitions)]
-        for one in observations:
-            rows[partition_of(one.thing_id, self._partitions)].append(one)
-        # Usually one round; a SenML pack may hold more observations than a record.
-        for start in range(0, max(1, *map(len, rows)), MAX_BATCH):
-            await self._write_round([part[start : start + MAX_BATCH] for part in rows], deliveries)
+        # Usually one round; a SenML pack may hold more observations than a record. Cut before
+        # they are dealt out, so that a round is the same however many partitions there are.
+        for start in range(0, max(1, len(observations)), MAX_BATCH):
+            rows: list[list[Observation]] = [[] for _ in range(self._partitions)]
+            for one in observations[start : start + MAX_BATCH]:
+                rows[partition_of(one.thing_id, self._partitions)].append(one)
+            await self._write_round(rows, deliveries)
 
     async def _write_round(
         self, rows: Sequence[Sequence[Observation]], deliveries: DeliveryWriter

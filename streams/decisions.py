@@ -14,7 +14,7 @@ from typing import Any
 from core.clock import Clock
 from core.errors import DecodeError
 from core.events import EventBatch, decode_events
-from streams.sequencer import Sequencer
+from streams.sequencer import Sequencer, merge_round
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class DecisionWriter:
             entries = [await self._queue.get()]
             while len(entries) < QUEUE_BATCHES and not self._queue.empty():
                 entries.append(self._queue.get_nowait())
-            due: list[EventBatch] = []
+            due: list[list[EventBatch]] = []
             for record, ack in entries:
                 try:
                     batch = decode_events(record)
@@ -79,10 +79,12 @@ class DecisionWriter:
                     continue
                 self._acks[id(batch)] = ack
                 due.extend(self._sequencer.push(batch))
-            acks = [self._acks.pop(id(batch)) for batch in due]
-            if any(batch.events for batch in due):
-                await asyncio.to_thread(self._apply, due, self._clock.now_ns())
-            for batch, acknowledge in zip(due, acks, strict=True):
+            rounds = [merge_round(batches) for batches in due]
+            acks = [self._acks.pop(id(batch)) for batches in due for batch in batches]
+            if any(one.events for one in rounds):
+                await asyncio.to_thread(self._apply, rounds, self._clock.now_ns())
+            for acknowledge in acks:
                 acknowledge()
-                self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
-                self.applied_sequence = batch.stamp.sequence
+            for one in rounds:
+                self.watermark_ns = max(self.watermark_ns, one.stamp.watermark_ns)
+                self.applied_sequence = one.stamp.sequence

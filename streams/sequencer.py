@@ -1,21 +1,23 @@
 """One order for decisions: merges event batches of all partitions as ingest stamped them. Pure.
 
-Each ingest numbers its records over all partitions. A batch may be decided on once every
-partition has shown a number at least as large, because then nothing smaller can still come
-(docs/decisions/0007). With several ingests, batches are ordered by (boot, sequence) of each
-and ingests by name, so that every run over the same log decides alike.
+Ingest writes rounds: one record to every partition, numbered over all of them. A round is
+decided on once every partition has shown a record of it or of a later one, because then nothing
+of it can still come; its events are merged by instant, rule and thing, so that the decisions do
+not depend on how many partitions there are (docs/decisions/0007). With several ingests, rounds
+are ordered by (start, number) of each, so that every run over the same log decides alike.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 
 from core.errors import ServiceError
 from core.events import EventBatch
 
 
 class Sequencer:
-    """Holds event batches back until their turn.
+    """Holds event batches back until the turn of their round.
 
     Memory: at most ``capacity`` batches are held; more means that a partition has stopped,
     which is an error to be told, not to be buffered.
@@ -26,58 +28,81 @@ class Sequencer:
         ...     return EventBatch(stamp=Stamp(ingest_id="i", sequence=sequence,
         ...         partition=partition, watermark_ns=0, logged_ns=0))
         >>> two = Sequencer(partitions=2)
-        >>> [b.stamp.sequence for b in two.push(batch(0, 1))]
+        >>> [[b.stamp.sequence for b in r] for r in two.push(batch(0, 1))]
         []
-        >>> [b.stamp.sequence for b in two.push(batch(1, 2))]
-        [1]
-        >>> [b.stamp.sequence for b in two.push(batch(0, 3))]
-        [2]
+        >>> [[b.stamp.sequence for b in r] for r in two.push(batch(0, 3))]
+        []
+        >>> [[b.stamp.sequence for b in r] for r in two.push(batch(1, 2))]
+        [[1, 2]]
+        >>> [[b.stamp.sequence for b in r] for r in two.push(batch(1, 4))]
+        [[3, 4]]
     """
 
     def __init__(self, partitions: int, *, capacity: int = 100_000) -> None:
         self._partitions = partitions
         self._capacity = capacity
-        # Of each ingest: (start, sequence) per partition, and what waits, by the same.
+        # Of each ingest: (start, round) per partition; what waits, and its order, by the same.
         self._frontiers: dict[str, list[tuple[int, int]]] = {}
-        self._held: dict[str, list[tuple[tuple[int, int], EventBatch]]] = {}
+        self._held: dict[str, dict[tuple[int, int], list[EventBatch]]] = {}
+        self._order: dict[str, list[tuple[int, int]]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def push(self, batch: EventBatch) -> list[EventBatch]:
-        """Take a batch in; gives those whose turn has come, in order.
+    def push(self, batch: EventBatch) -> list[list[EventBatch]]:
+        """Take a batch in; gives the rounds whose turn has come, in order.
 
-        A batch at or below its partition's frontier came before (a re-delivery after a
-        crash): it is passed through at once, because the store knows its events already or
-        has yet to.
+        A batch at or below its partition's frontier came before (a worker was killed before
+        its checkpoint). Where its round still waits, it waits with it; else it is passed
+        through at once, because the store knows its events.
 
         Raises:
             ServiceError: More than ``capacity`` batches wait for a partition that is silent.
         """
         stamp = batch.stamp
         ingest, start = _start_of(stamp.ingest_id)
-        number = (start, stamp.sequence)
+        number = (start, (stamp.sequence - 1) // self._partitions)
         frontiers = self._frontiers.setdefault(ingest, [(-1, -1)] * self._partitions)
-        if number <= frontiers[stamp.partition]:
-            return [batch]
-        frontiers[stamp.partition] = number
-        held = self._held.setdefault(ingest, [])
-        heapq.heappush(held, (number, batch))
+        held = self._held.setdefault(ingest, {})
+        order = self._order.setdefault(ingest, [])
+        if number <= frontiers[stamp.partition] and number not in held:
+            return [[batch]]
+        frontiers[stamp.partition] = max(number, frontiers[stamp.partition])
+        if number not in held:
+            held[number] = []
+            heapq.heappush(order, number)
+        held[number].append(batch)
         self._count += 1
         if self._count > self._capacity:
             silent = frontiers.index(min(frontiers))
             raise ServiceError(
                 f"sequencer: {self._count} event batches of {ingest!r} wait for "
-                f"partition {silent}, whose frontier (start, sequence) stands at "
+                f"partition {silent}, whose frontier (start, round) stands at "
                 f"{min(frontiers)}; is its worker up?"
             )
         frontier = min(frontiers)
-        due: list[EventBatch] = []
-        while held and held[0][0] <= frontier:
-            due.append(heapq.heappop(held)[1])
-        self._count -= len(due)
+        due: list[list[EventBatch]] = []
+        while order and order[0] <= frontier:
+            due.append(held.pop(heapq.heappop(order)))
+            self._count -= len(due[-1])
         return due
+
+
+def merge_round(batches: Sequence[EventBatch]) -> EventBatch:
+    """The events of one round in the order of decisions, under its last stamp.
+
+    By instant, scenario, rule and thing; what one thing does under one rule at one instant
+    keeps its order, because all of a thing is in one partition. An event that came again is
+    there once.
+
+    Raises:
+        ValueError: There are none.
+    """
+    events = list({event.id: event for batch in batches for event in batch.events}.values())
+    events.sort(key=lambda one: (one.at_ns, one.scenario, one.rule, one.thing_id))
+    stamp = max((batch.stamp for batch in batches), key=lambda one: one.sequence)
+    return EventBatch(stamp=stamp, events=tuple(events))
 
 
 def _start_of(ingest_id: str) -> tuple[str, int]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 
 import numpy as np
 import pytest
@@ -12,12 +11,11 @@ from hypothesis import strategies as st
 from core.city import Device
 from core.clock import ManualClock
 from core.errors import ServiceError
-from core.events import EventBatch, encode_events
+from core.events import encode_events
 from streams.decisions import DecisionWriter
 from streams.dedup import Deduplicator
 from streams.enrich import fill_positions
 from streams.selection import select_rows
-from streams.sequencer import Sequencer
 
 
 class TestDeduplicator:
@@ -75,38 +73,6 @@ def test_positions_are_filled_from_the_register_only_where_missing() -> None:
         (120.3846, 36.0614),
         (None, None),
     ]
-
-
-class TestSequencer:
-    @pytest.mark.parametrize("partitions", [1, 2, 5])
-    def test_any_interleaving_of_partitions_gives_one_order(self, partitions: int) -> None:
-        shuffler = random.Random(7)
-        lanes: list[list[EventBatch]] = [[] for _ in range(partitions)]
-        for sequence in range(200):
-            partition = shuffler.randrange(partitions)
-            lanes[partition].append(an_event_batch(sequence=sequence, partition=partition))
-        for partition in range(partitions):  # every partition is punctuated at the end
-            lanes[partition].append(an_event_batch(sequence=200 + partition, partition=partition))
-        sequencer, released = Sequencer(partitions), []
-        while any(lanes):
-            lane = shuffler.choice([lane for lane in lanes if lane])
-            released += sequencer.push(lane.pop(0))
-        got = [batch.stamp.sequence for batch in released]
-        assert got[:200] == list(range(200))
-        assert len(sequencer) == 200 + partitions - len(got)
-
-    def test_a_silent_partition_is_an_error_not_a_leak(self) -> None:
-        sequencer = Sequencer(2, capacity=5)
-        for sequence in range(5):
-            sequencer.push(an_event_batch(sequence=sequence, partition=0))
-        with pytest.raises(ServiceError, match="partition 1"):
-            sequencer.push(an_event_batch(sequence=5, partition=0))
-
-    def test_a_redelivery_passes(self) -> None:
-        sequencer = Sequencer(1)
-        batch = an_event_batch(sequence=3)
-        assert sequencer.push(batch) == [batch]
-        assert sequencer.push(batch) == [batch]
 
 
 async def test_nothing_is_acknowledged_before_the_store_has_it() -> None:
