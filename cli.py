@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 
 from commands.geo import app as geo_app
-from core.errors import QingniaoError
+from core.errors import InputError, QingniaoError
 from core.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -121,7 +121,7 @@ def run(
 def simulate(
     seed: Annotated[int, typer.Option(help="Of the city and of what happens in it.")] = 7,
     duration: Annotated[
-        float | None, typer.Option(help="City seconds; without it, until stopped.")
+        float | None, typer.Option(help="Wall seconds; without it, until stopped.")
     ] = None,
     truth: Annotated[Path, typer.Option(help="File that takes what really happened.")] = Path(
         "truth.jsonl"
@@ -130,6 +130,13 @@ def simulate(
         Path | None, typer.Option(hidden=True, help="File that takes when what was published.")
     ] = None,
     time_factor: Annotated[float, typer.Option(help="City seconds per second.")] = 1.0,
+    script: Annotated[
+        str, typer.Option(help="block: half hours with pictures; day: 30 hours, no pictures.")
+    ] = "block",
+    faults: Annotated[
+        str | None,
+        typer.Option(help="none, mild, rough, hostile, or e.g. mild,loss=0.01,storm=2."),
+    ] = None,
     city: CityOption = None,
     clock: ClockOption = None,
 ) -> None:
@@ -137,10 +144,25 @@ def simulate(
     from commands.sharing import broker_address, parse_clock
     from core.clock import ScaledClock
     from geo.city import load_city
+    from simulators.day.runner import run_day
+    from simulators.faults import parse_faults
     from simulators.runner import run_simulators
 
+    if script not in {"block", "day"}:
+        raise InputError(f"--script: block or day was wanted, got {script!r}")
     settings = _settings(city=city, city_seed=seed)
     city_clock = parse_clock(clock) if clock else ScaledClock(time.time_ns(), time_factor)  # noqa: TID251
+    if script == "day":
+        run_day(
+            city=load_city(settings.city, seed=settings.city_seed),
+            seed=seed,
+            clock=city_clock,
+            broker=broker_address(settings),
+            truth_path=truth,
+            duration_s=duration,
+            faults=parse_faults(faults or "mild"),
+        )
+        return
     run_simulators(
         city=load_city(settings.city, seed=settings.city_seed),
         seed=seed,
@@ -149,6 +171,7 @@ def simulate(
         truth_path=truth,
         published_path=published,
         duration_s=duration,
+        faults=None if faults is None else parse_faults(faults),
     )
 
 

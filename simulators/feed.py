@@ -40,8 +40,13 @@ def _flights(
         yield block.start_ns, block.end_ns, block.flight_of(dock.aircraft_sn)
 
 
-def reading_messages(world: World, start_ns: int, end_ns: int) -> Iterator[ScheduledMessage]:
-    """All messages but frames that are due in [start, end)."""
+def reading_messages(
+    world: World, start_ns: int, end_ns: int, *, sound: bool = False
+) -> Iterator[ScheduledMessage]:
+    """All messages but frames that are due in [start, end).
+
+    Some of the sensors' are sent twice or late, as on any network; none with ``sound``.
+    """
     seed, epoch_ns, city = world.seed, world.epoch_ns, world.city
     since_ns = max(epoch_ns, start_ns - _OVERLAP_NS)
     devices = [
@@ -50,21 +55,14 @@ def reading_messages(world: World, start_ns: int, end_ns: int) -> Iterator[Sched
         if device.kind in SENSOR_KINDS and device.lon_deg is not None
     ]
     # Sensors count their messages from the epoch on.
-    streams = [
-        with_faults(
-            sensor_messages(
-                city.name,
-                devices,
-                (
-                    (block.start_ns, block.end_ns, block.signals)
-                    for block in world.blocks(epoch_ns, end_ns)
-                ),
-                seed=seed,
-                epoch_ns=epoch_ns,
-            ),
-            seed=seed,
-        )
-    ]
+    readings = sensor_messages(
+        city.name,
+        devices,
+        ((block.start_ns, block.end_ns, block.signals) for block in world.blocks(epoch_ns, end_ns)),
+        seed=seed,
+        epoch_ns=epoch_ns,
+    )
+    streams = [readings if sound else with_faults(readings, seed=seed)]
     for _, dock in sorted(city.docks.items()):
         flights = [_flights(world, dock, since_ns, end_ns) for _ in range(3)]
         streams.append(dock_messages(dock, flights, seed=seed, epoch_ns=epoch_ns))

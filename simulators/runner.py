@@ -18,6 +18,7 @@ from core.topics import frame_topic
 from core.units import NS_PER_S, seconds_to_ns
 from geo.city import City
 from ingest.broker import BrokerAddress
+from simulators.faults import FaultPlan, inject
 from simulators.feed import FrameMaker, frames_due, reading_messages
 from simulators.publisher import Connection, PublishedLog
 from simulators.truth import TruthWriter
@@ -47,7 +48,7 @@ class RunCounts(msgspec.Struct, kw_only=True):
     latest_s: float = 0.0
 
 
-class _Pace:
+class Pace:
     """Waits for city time, until told to stop."""
 
     def __init__(self, clock: ScaledClock, stop: threading.Event) -> None:
@@ -83,6 +84,7 @@ def run_simulators(
     published_path: Path | None = None,
     duration_s: float | None = None,
     cameras: bool = True,
+    faults: FaultPlan | None = None,
     stop: threading.Event | None = None,
 ) -> RunCounts:
     """Publish a simulated city until it is over, stopped, or the process gets SIGTERM.
@@ -100,6 +102,7 @@ def run_simulators(
         published_path: What was published when goes here.
         duration_s: Wall seconds of the run, counted from the clock's start; None has no end.
         cameras: Whether cameras take pictures.
+        faults: What the network does to readings; a few repeats and delays unless given.
         stop: Set from elsewhere to end the run; SIGTERM and SIGINT do the same when this runs
             in a process's main thread, and then end the process if a camera does not stop in
             time.
@@ -114,10 +117,10 @@ def run_simulators(
     end_ns = clock.epoch_ns + (
         _FOREVER_NS if duration_s is None else seconds_to_ns(duration_s * clock.factor)
     )
-    signals = _Signals(stop)
+    signals = Signals(stop)
     counts = RunCounts()
     world = World(city, seed=seed, epoch_ns=clock.epoch_ns)
-    pace = _Pace(clock, stop)
+    pace = Pace(clock, stop)
     published = PublishedLog(published_path)
     camera_thread: threading.Thread | None = None
     pictures_ready = threading.Event()
@@ -133,7 +136,7 @@ def run_simulators(
         else:
             pictures_ready.set()
         _publish_readings(
-            world, broker, pace, end_ns, published, counts, truth_path, pictures_ready
+            world, broker, pace, end_ns, published, counts, truth_path, pictures_ready, faults
         )
         stop.wait(0 if duration_s is None else max(0.0, -pace.late_s(end_ns)))
     finally:
@@ -152,12 +155,13 @@ def run_simulators(
 def _publish_readings(
     world: World,
     broker: BrokerAddress,
-    pace: _Pace,
+    pace: Pace,
     end_ns: int,
     published: PublishedLog,
     counts: RunCounts,
     truth_path: Path,
     pictures_ready: threading.Event,
+    faults: FaultPlan | None,
 ) -> None:
     connection = Connection(broker, f"qingniao-sim-{os.getpid()}")
     next_block = 0
@@ -168,7 +172,16 @@ def _publish_readings(
                 return
         pace.begin()
         with TruthWriter(truth_path) as truth:
-            for message in reading_messages(world, world.epoch_ns, end_ns):
+            messages = reading_messages(world, world.epoch_ns, end_ns, sound=faults is not None)
+            if faults is not None:
+                # What the network does is noted as it does it: what is lost is never published.
+                messages = (
+                    message._replace(fault=None)
+                    for message in inject(
+                        messages, faults, seed=world.seed, note=lambda one: truth.write((one,))
+                    )
+                )
+            for message in messages:
                 while next_block <= world.index_at(message.at_ns):
                     block = world.block(next_block)
                     truth.write((*block.things, *block.near_misses))
@@ -196,7 +209,7 @@ def _publish_readings(
 def _publish_frames(
     world: World,
     broker: BrokerAddress,
-    pace: _Pace,
+    pace: Pace,
     end_ns: int,
     published: PublishedLog,
     counts: RunCounts,
@@ -232,7 +245,7 @@ def _publish_frames(
         connection.close()
 
 
-class _Signals:
+class Signals:
     """Sets ``stop`` on SIGTERM and SIGINT, in a process's main thread."""
 
     def __init__(self, stop: threading.Event) -> None:

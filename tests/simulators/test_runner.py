@@ -17,8 +17,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from core.clock import HeldClock, ScaledClock
 from core.errors import InputError, ServiceError
-from geo.city import generate_city
+from geo.city import generate_city, load_city
 from ingest.broker import BrokerAddress, EmbeddedBroker
+from simulators.day.runner import run_day
+from simulators.faults import parse_faults
 from simulators.feed import messages
 from simulators.publisher import PublishedLog, read_published
 from simulators.runner import run_simulators
@@ -200,3 +202,52 @@ def test_the_published_log_keeps_the_first_time_and_bears_a_torn_line(tmp_path):
     quiet = PublishedLog(None)
     quiet.add("a", 1, 10)
     quiet.close()
+
+
+def test_faults_that_are_asked_for_are_done_and_noted(broker, tmp_path):
+    got: list[tuple[str, bytes]] = []
+    client = listen(broker, got)
+    counts = run_simulators(
+        city=generate_city(7),
+        seed=7,
+        clock=ScaledClock(EPOCH_NS, 40.0),
+        broker=broker,
+        truth_path=tmp_path / "truth.jsonl",
+        duration_s=3.0,
+        cameras=False,
+        faults=parse_faults("loss=0.2,corrupt=0.1"),
+    )
+    client.loop_stop()
+    sound = list(messages(generate_city(7), 7, EPOCH_NS, EPOCH_NS, EPOCH_NS + 120 * S,
+                          frames=False))  # fmt: skip
+    kinds = Counter(fault.kind for fault in read_truth(tmp_path / "truth.jsonl").faults)
+    assert set(kinds) == {"loss", "corrupt"}
+    assert kinds["loss"] > 40
+    # The feed's own few repeats and delays are not made when faults are named.
+    repeats = sum(one.fault is not None and one.fault.kind == "duplicate" for one in sound)
+    assert abs(counts.messages - (len(sound) - repeats - kinds["loss"])) <= 12
+
+
+def test_a_day_is_published_with_its_truth(broker, tmp_path):
+    got: list[tuple[str, bytes]] = []
+    client = listen(broker, got)
+    city = load_city("generated:street", seed=7)
+    counts = run_day(
+        city=city,
+        seed=7,
+        clock=ScaledClock(EPOCH_NS, 400.0),
+        broker=broker,
+        truth_path=tmp_path / "truth.jsonl",
+        faults=parse_faults("mild,loss=0.02"),
+        duration_s=3.0,
+    )
+    deadline = time.monotonic() + 5
+    while len(got) < counts.messages * 0.98 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    client.loop_stop()
+    topics = {topic.split("/")[0] for topic, _ in got}
+    assert topics >= {"qn", "application", "thing"}
+    assert counts.messages > 300
+    truth = read_truth(tmp_path / "truth.jsonl")
+    assert len(truth.things) > 30
+    assert {fault.kind for fault in truth.faults} >= {"loss"}
