@@ -7,10 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import NotFoundError
+from core.incidents import Incident, Text
 from core.settings import Settings
 from core.units import ns_to_rfc3339
 from geo.city import load_city
 from scenarios.loader import load_packs
+from scenarios.routing import Assignment, considered
 from store.cases import CaseStore
 
 
@@ -78,6 +80,28 @@ def print_explanation(settings: Settings, wanted: str, console: Console) -> None
             step["at"], step["actor"], step["action"], step["to_status"] or "", step["reason"]
         )
     console.print(steps)
+    _print_others(settings, incident, console)
+
+
+def _print_others(settings: Settings, incident: Incident, console: Console) -> None:
+    """Tell who else might have been expected to get it, and why they did not."""
+    scenario = next(
+        (one for one in load_packs(settings.packs) if one.id == incident.scenario), None
+    )
+    if scenario is None or incident.unit_id is None:
+        return
+    city = load_city(settings.city, seed=settings.city_seed)
+    chosen = Assignment(
+        unit_id=incident.unit_id,
+        unit_name=incident.unit_name or "",
+        worker_id=incident.worker_id,
+        reason=Text("", ""),
+    )
+    others = Table("who", "name", "为何不是", "why not", title="其他单位与人员 Not chosen")
+    for one in considered(incident.place, scenario, city.units, city.workers, chosen):
+        others.add_row(one.id, one.name, one.why_not.zh, one.why_not.en)
+    if others.row_count:
+        console.print(others)
 
 
 def print_check(settings: Settings, console: Console) -> None:

@@ -645,7 +645,7 @@ class CaseStore:
             changes |= {"worker_id": worker.worker_id, "worker_name": worker.name}
         goes_out = changes["status"] is Status.DISPATCHED and old.status is not Status.DISPATCHED
         if goes_out and scenario is not None and old.worker_id is None:
-            chosen = transaction.assign(old.place, scenario)
+            chosen = transaction.assign(old.place, scenario, step.at_ns)
             changes |= {
                 "unit_id": chosen.unit_id,
                 "unit_name": chosen.unit_name,

@@ -315,8 +315,8 @@ class DecisionTransaction:
         payload = change_body(kind.value, at_ns, incident_body(case.incident), word)
         self._lines.append(_Line(kind, case.incident, event, payload))
 
-    def assign(self, place: Place, scenario: Scenario) -> Assignment:
-        """Choose who must act, by the load that there is now."""
+    def assign(self, place: Place, scenario: Scenario, at_ns: int) -> Assignment:
+        """Choose who must act at an instant, by the load that there is now."""
         if self._load is None:
             table = tables.incidents
             counted = self._connection.execute(
@@ -325,7 +325,14 @@ class DecisionTransaction:
                 .group_by(table.c.worker_id)
             )
             self._load = {str(worker): int(count) for worker, count in counted}
-        chosen = assign(place, scenario, self._policies.units, self._policies.workers, self._load)
+        chosen = assign(
+            place,
+            scenario,
+            self._policies.units,
+            self._policies.workers,
+            self._load,
+            at_ns=at_ns,
+        )
         if chosen.worker_id is not None:
             self._load[chosen.worker_id] = self._load.get(chosen.worker_id, 0) + 1
         return chosen
@@ -450,7 +457,7 @@ class DecisionTransaction:
                 self._cases[case_id].raises[key] = HeldRaise(source, active, confidence)
 
     def _open(self, event: Event, scenario: Scenario, logged_ns: int) -> None:
-        assignment = self.assign(event.place, scenario)
+        assignment = self.assign(event.place, scenario, logged_ns)
         due_ns = deadline_ns(logged_ns, scenario.deadline)
         incident = Incident(
             id=incident_id(scenario.id, event.id),

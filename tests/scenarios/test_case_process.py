@@ -28,7 +28,7 @@ from scenarios.lifecycle import (
     check_transition,
 )
 from scenarios.model import Deadline, DeadlineClock
-from scenarios.routing import UNCLEAR_DUTY_ID, Assignment, assign
+from scenarios.routing import UNCLEAR_DUTY_ID, Assignment, assign, considered
 
 # ---- process ----------------------------------------------------------------------------------
 
@@ -215,6 +215,45 @@ def test_an_area_without_a_worker_of_its_own_has_that_of_the_street(
 ) -> None:
     place = Place(street_code="370202001", community_code="370202001009")
     assert assigned(words, place).worker_id == "wide"
+
+
+def test_nobody_is_asked_for_more_than_one_can_do(words: SimpleNamespace) -> None:
+    full = {"near": 25, "far": 25}
+    assert assigned(words, PLACE, **full).worker_id == "wide"  # walks the street around it
+    one = assigned(words, PLACE, **full, wide=25)
+    assert (one.unit_id, one.worker_id) == ("street", None)
+    assert "everybody who walks there has 25 open" in one.reason.en
+
+
+@pytest.mark.parametrize(
+    ("scenario", "at", "worker"),
+    [
+        ("illegal-parking", "2026-01-05T23:00:00+08:00", None),
+        ("illegal-parking", "2026-01-05T05:59:59+08:00", None),
+        ("illegal-parking", "2026-01-05T06:00:00+08:00", "near"),
+        ("gas-leak", "2026-01-05T03:00:00+08:00", "near"),
+    ],
+)
+def test_small_things_wait_for_the_morning(
+    words: SimpleNamespace, scenario: str, at: str, worker: str | None
+) -> None:
+    what = words.shipped(scenario)
+    units = [a_unit("u", "370202", what.department.zh)]
+    one = assign(PLACE, what, units, WORKERS, {}, at_ns=rfc3339_to_ns(at))
+    assert one.worker_id == worker
+    assert ("quiet hours" in one.reason.en) == (worker is None)
+
+
+def test_who_was_not_chosen_and_why(words: SimpleNamespace) -> None:
+    chosen = assigned(words, PLACE)
+    found = considered(PLACE, words.shipped("manhole-cover"), UNITS, WORKERS, chosen)
+    assert {one.id: one.why_not.en for one in found} == {
+        "traffic": "is of 交通",
+        "other-street": "answers for another area",
+        "city": "answers for a wider area",
+        "far": "had more open or was further away",
+        "wide": "walks a wider area",
+    }
 
 
 def test_a_unit_without_any_worker(words: SimpleNamespace) -> None:
