@@ -90,6 +90,10 @@ bench-geo: $(VENV)/.dev $(VENV)/.bench ## The map index against its peers, from 
 bench-sim: $(VENV)/.runtime ## The simulated city's speed: ARGS="--quick", ARGS="--strict"
 	$(BIN)/python -m benchmarks.bench_sim $(ARGS)
 
+.PHONY: bench-rules
+bench-rules: $(VENV)/.runtime ## The rule engine against a plain matcher: ARGS="--quick", ARGS="--strict"
+	$(BIN)/python -m benchmarks.bench_rules $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve the lock files anew (needs uv; delete them first to upgrade)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock

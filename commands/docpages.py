@@ -168,9 +168,9 @@ def _rule_words(rule: Rule) -> str:
     if rule.comparison is not None:
         measures = " or ".join(rule.measures)
         words.append(f"{measures} {rule.comparison.value.replace('_', ' ')} {rule.threshold:g}")
-    words += [f"{name} = {value}" for name, value in rule.labels.items()]
+    words += [f"{name} = {' or '.join(texts)}" for name, texts in rule.labels.items()]
     if rule.in_zone:
-        words.append(f"in {rule.in_zone}")
+        words.append(f"in {' or '.join(rule.in_zone)}")
     if rule.in_airspace:
         words.append(f"in {rule.in_airspace} airspace")
     if rule.registered is not None:

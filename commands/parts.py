@@ -125,6 +125,7 @@ class StreamParts:
         self.lag_s = 0.0
         self.listeners: list[Callable[[Processed], None]] = [self.tracker.observe]
         registered = registered_things(city)
+        RuleEngine(self.packs, registered).warm_up()
         self.decisions = DecisionWriter(self.store.apply, clock, settings.partitions)
         self.services = StreamServices(
             tagger=self.tagger,

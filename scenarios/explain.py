@@ -114,7 +114,7 @@ def describe_rule(rule: Rule) -> Text:
     Example:
         >>> rule = Rule(id="s/r", kind="water_level", measures=("water_level_m",),
         ...             comparison=Comparison.AT_LEAST, threshold=0.25, for_s=60.0,
-        ...             in_zone="underpass")
+        ...             in_zone=("underpass",))
         >>> describe_rule(rule).en
         'in an underpass, water level at least 0.25 m for 60 s'
         >>> describe_rule(rule).zh
@@ -122,10 +122,10 @@ def describe_rule(rule: Rule) -> Text:
     """
     zh: list[str] = []
     en: list[str] = []
-    if rule.in_zone is not None:
-        zone = _ZONES.get(rule.in_zone, Text(rule.in_zone, f"in {rule.in_zone}"))
-        zh.append(f"位于{zone.zh}")
-        en.append(zone.en)
+    if rule.in_zone:
+        zones = [_ZONES.get(kind, Text(kind, f"in {kind}")) for kind in rule.in_zone]
+        zh.append("位于" + "或".join(zone.zh for zone in zones))
+        en.append(" or ".join(zone.en for zone in zones))
     if rule.in_airspace is not None:
         airspace = _AIRSPACES.get(
             rule.in_airspace, Text(rule.in_airspace, f"in {rule.in_airspace}")

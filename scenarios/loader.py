@@ -14,27 +14,35 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+import msgspec
 import yaml
 
 from core.errors import InputError, RuleError
 from core.incidents import Severity, Text
 from core.units import parse_duration_s
 from scenarios.categories import category_name
+from scenarios.kernels import WINDOW_SAMPLES
 from scenarios.model import (
     REPORT_RULE,
     Category,
     CategoryKind,
     Comparison,
+    Condition,
     Correlate,
+    Count,
+    Damping,
+    DayKind,
     Deadline,
     DeadlineClock,
     Domain,
     GroupBy,
+    Rate,
     Receiver,
     Route,
     Rule,
     Scenario,
     Scope,
+    Steps,
     TimeOfDay,
 )
 
@@ -63,22 +71,24 @@ _SCENARIO_KEYS = (
     "route",
     "closes_when",
 )
+#: What one observation is asked.
 _CONDITION_KEYS = (
     "kind",
     "measure",
     *(one.value for one in Comparison),
-    "for",
     "clear_below",
     "clear_above",
-    "clear_for",
     "labels",
     "in_zone",
     "in_airspace",
     "registered",
     "time_of_day",
-    "confirm",
-    "gone_after",
+    "days",
+    "unless",
 )
+#: What a rule asks beyond one observation. Of the first four it may ask one.
+_FORMS = ("rate", "count", "sequence", "absent")
+_RULE_KEYS = (*_CONDITION_KEYS, *_FORMS, "for", "clear_for", "confirm", "gone_after", "damping")
 
 _Chosen = TypeVar("_Chosen", bound=StrEnum)
 _Item = TypeVar("_Item")
@@ -366,64 +376,153 @@ def _rules(value: _Value, scenario_id: str) -> tuple[Rule, ...]:
 
 
 def _condition(value: _Value, rule_id: str, confidence: float) -> Rule:
-    table = value.table(*_CONDITION_KEYS)
-    kind_value = table.must("kind", "a kind of observation")
-    kind = kind_value.text()
-    if kind == REPORT_RULE:
-        kind_value.refuse("citizens' reports need no rule; set accepts_reports: true")
-    measure_value = table.may("measure")
-    measures = () if measure_value is None else _measures(measure_value)
-    comparison, threshold = _threshold(table, value, bool(measures))
-    clear_level = _clear_level(table, value, comparison, threshold)
-    for_s = _or(table.may("for"), _Value.duration_s, 0.0)
-    clear_for_s = _or(table.may("clear_for"), _Value.duration_s, 0.0)
-    labels_value = table.may("labels")
-    labels = {} if labels_value is None else _labels(labels_value)
-    in_zone = _or(table.may("in_zone"), _Value.text, None)
-    in_airspace = _or(table.may("in_airspace"), _Value.text, None)
-    registered = _or(table.may("registered"), _Value.flag, None)
-    time_of_day = _or(table.may("time_of_day"), _time_of_day, None)
-    confirm = _or(table.may("confirm"), _Value.flag, False)
-    gone_value = table.may("gone_after")
-    gone_after_s = _or(gone_value, lambda one: one.duration_s(1.0), 7 * 86400.0)
-    if not (measures or labels or in_zone or in_airspace or registered is not None):
-        value.refuse(
-            "the rule would hold for every observation; give measure, labels, in_zone, "
-            "in_airspace or registered"
+    table = value.table(*_RULE_KEYS)
+    asked = _asked(value, table)
+    given = [name for name in _FORMS if table.may(name) is not None]
+    if len(given) > 1:
+        table.must(given[1], "").refuse(
+            f"found with {given[0]}; one of {', '.join(_FORMS)} is accepted"
         )
+    rate = _or(table.may("rate"), lambda one: _rate(one, asked), None)
+    count = _or(table.may("count"), _count, None)
+    sequence = _or(table.may("sequence"), _sequence, None)
+    absent_s = _or(table.may("absent"), lambda one: one.duration_s(1.0), 0.0)
+    for_value = table.may("for")
+    if for_value is not None and given and given[0] != "rate":
+        for_value.refuse(f"found with {given[0]}, which says itself how long; leave for out")
+    for_s = absent_s or _or(for_value, _Value.duration_s, 0.0)
+    clear_for_s = _or(table.may("clear_for"), _Value.duration_s, 0.0)
+    confirm = _or(table.may("confirm"), _Value.flag, False)
+    damping = _or(table.may("damping"), _damping, None)
+    gone_value = table.may("gone_after")
+    window_s = count.within_s if count else sequence.within_s if sequence else 0.0
+    gone_after_s = _or(gone_value, lambda one: one.duration_s(1.0), window_s or 7 * 86400.0)
     if gone_after_s <= max(for_s, clear_for_s):
         (value if gone_value is None else gone_value).refuse(
             f"gone_after is {gone_after_s:g}s; longer than for ({for_s:g}s) and clear_for "
             f"({clear_for_s:g}s) is accepted, or the rule could never raise"
         )
     return Rule(
+        **msgspec.structs.asdict(asked),
         id=rule_id,
-        kind=kind,
-        measures=measures,
-        comparison=comparison,
-        threshold=threshold,
         for_s=for_s,
-        clear_level=clear_level,
         clear_for_s=clear_for_s,
-        labels=labels,
-        in_zone=in_zone,
-        in_airspace=in_airspace,
-        registered=registered,
-        time_of_day=time_of_day,
         confirm=confirm,
+        absent=absent_s > 0,
+        rate=rate,
+        count=count,
+        sequence=sequence,
+        damping=damping,
         confidence_ratio=confidence,
         gone_after_s=gone_after_s,
     )
 
 
-def _measures(value: _Value) -> tuple[str, ...]:
+def _asked(value: _Value, table: _Table) -> Condition:
+    """What one observation is asked; the keys have been checked."""
+    kind_value = table.must("kind", "a kind of observation")
+    kind = kind_value.text()
+    if kind == REPORT_RULE:
+        kind_value.refuse("citizens' reports need no rule; set accepts_reports: true")
+    measures = _texts(table.may("measure"))
+    comparison, threshold = _threshold(table, value, bool(measures))
+    labels = _labels(table.may("labels"))
+    in_zone = _texts(table.may("in_zone"))
+    in_airspace = _or(table.may("in_airspace"), _Value.text, None)
+    registered = _or(table.may("registered"), _Value.flag, None)
+    unless_value = table.may("unless")
+    unless_labels: dict[str, tuple[str, ...]] = {}
+    unless_in_zone: tuple[str, ...] = ()
+    if unless_value is not None:
+        unless = unless_value.table("labels", "in_zone")
+        unless_labels = _labels(unless.may("labels"))
+        unless_in_zone = _texts(unless.may("in_zone"))
+        if not (unless_labels or unless_in_zone):
+            unless_value.refuse("found nothing; labels, in_zone or both are accepted")
+    if not (measures or labels or in_zone or in_airspace or registered is not None):
+        value.refuse(
+            "the rule would hold for every observation; give measure, labels, in_zone, "
+            "in_airspace or registered"
+        )
+    return Condition(
+        kind=kind,
+        measures=measures,
+        comparison=comparison,
+        threshold=threshold,
+        clear_level=_clear_level(table, value, comparison, threshold),
+        labels=labels,
+        unless_labels=unless_labels,
+        in_zone=in_zone,
+        unless_in_zone=unless_in_zone,
+        in_airspace=in_airspace,
+        registered=registered,
+        time_of_day=_or(table.may("time_of_day"), _time_of_day, None),
+        days=_days(table.may("days")),
+    )
+
+
+def _rate(value: _Value, asked: Condition) -> Rate:
+    table = value.table("per", "over")
+    if asked.comparison is None:
+        value.refuse("a rate needs a measure and a threshold for its change")
+    return Rate(
+        per_s=table.must("per", "a duration like 1h").duration_s(0.001),
+        over_s=table.must("over", "a duration like 10min").duration_s(1.0),
+    )
+
+
+def _count(value: _Value) -> Count:
+    table = value.table("at_least", "within", "distinct")
+    least_value = table.must("at_least", f"a whole number from 2 to {WINDOW_SAMPLES}")
+    least = least_value.number(2, WINDOW_SAMPLES)
+    if least != int(least):
+        least_value.refuse(f"found {least:g}; a whole number is accepted")
+    return Count(
+        at_least=int(least),
+        within_s=table.must("within", "a duration like 10min").duration_s(0.001),
+        distinct=_or(table.may("distinct"), _Value.text, None),
+    )
+
+
+def _sequence(value: _Value) -> Steps:
+    table = value.table("steps", "within")
+    steps = table.must("steps", "a list of what must come before").items()
+    if len(steps) > WINDOW_SAMPLES:
+        value.refuse(f"found {len(steps)} steps; at most {WINDOW_SAMPLES} are accepted")
+    return Steps(
+        steps=tuple(_asked(step, step.table(*_CONDITION_KEYS)) for step in steps),
+        within_s=table.must("within", "a duration like 60s").duration_s(0.001),
+    )
+
+
+def _damping(value: _Value) -> Damping:
+    table = value.table("raises", "within", "clear_for")
+    return Damping(
+        raises=int(table.must("raises", "a whole number from 2").number(2, 1000)),
+        within_s=table.must("within", "a duration like 30min").duration_s(1.0),
+        clear_for_s=table.must("clear_for", "a duration like 10min").duration_s(1.0),
+    )
+
+
+def _texts(value: _Value | None) -> tuple[str, ...]:
+    """One text or a list of them; none where the key is absent."""
+    if value is None:
+        return ()
     if isinstance(value.node, yaml.SequenceNode):
         return tuple(item.text() for item in value.items())
     return (value.text(),)
 
 
-def _labels(value: _Value) -> dict[str, str]:
-    return {name: text.text() for name, text in value.table().items()}
+def _days(value: _Value | None) -> tuple[DayKind, ...]:
+    if value is None:
+        return ()
+    if isinstance(value.node, yaml.SequenceNode):
+        return tuple(item.choice(DayKind) for item in value.items())
+    return (value.choice(DayKind),)
+
+
+def _labels(value: _Value | None) -> dict[str, tuple[str, ...]]:
+    return {} if value is None else {name: _texts(texts) for name, texts in value.table().items()}
 
 
 def _threshold(

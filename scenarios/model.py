@@ -99,32 +99,98 @@ class TimeOfDay(msgspec.Struct, frozen=True, kw_only=True):
         return (after & before) if self.from_s <= self.until_s else (after | before)
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """A condition on one thing, how long it must last, and when it is over.
+class DayKind(StrEnum):
+    """What a day is in the Chinese calendar, make-up workdays (调休) counted as worked."""
 
-    ``id`` is ``<scenario>/<name>``. Every condition that is given must hold. Of ``measures``
-    the first that an observation has is taken. With ``confirm`` the rule raises only on an
-    observation at or after ``for_s``; without, what a thing last said holds until it says
-    otherwise, as with sensors that report on change. A thing silent for ``gone_after_s`` is
-    over too.
+    WORKDAY = "workday"  #: worked, a Saturday or Sunday worked in exchange included
+    RESTDAY = "restday"  #: not worked: a weekend or a statutory holiday
+    HOLIDAY = "holiday"  #: not worked, and off by the holiday decree rather than the weekend
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
+    """What one observation must say. Every part that is given must hold.
+
+    Of ``measures`` the first that an observation has is taken. A label must be one of the
+    texts given for it; ``unless_labels`` must not, and an observation without the label
+    passes. A zone is one of the map or one that a camera names itself.
     """
 
-    id: str
     kind: str
     measures: tuple[str, ...] = ()
     comparison: Comparison | None = None
     threshold: float | None = None
-    for_s: float = 0.0
     clear_level: float | None = None
-    clear_for_s: float = 0.0
-    labels: dict[str, str] = {}
-    in_zone: str | None = None
+    labels: dict[str, tuple[str, ...]] = {}
+    unless_labels: dict[str, tuple[str, ...]] = {}
+    in_zone: tuple[str, ...] = ()
+    unless_in_zone: tuple[str, ...] = ()
     in_airspace: str | None = None
     registered: bool | None = None
     time_of_day: TimeOfDay | None = None
+    days: tuple[DayKind, ...] = ()
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """The measure is held against its change per ``per_s``, taken over ``over_s``."""
+
+    per_s: float
+    over_s: float
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """So many observations must meet the condition within a window that slides.
+
+    With ``distinct``, so many different texts of that label (two flights, three cameras).
+    """
+
+    at_least: int
+    within_s: float
+    distinct: str | None = None
+
+
+class Steps(msgspec.Struct, frozen=True, kw_only=True):
+    """What the same thing must have said before, in order, ``within_s`` of the first of it."""
+
+    steps: tuple[Condition, ...]
+    within_s: float
+
+
+class Damping(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing that raised ``raises`` times ``within_s`` is over only after ``clear_for_s``."""
+
+    raises: int
+    within_s: float
+    clear_for_s: float
+
+
+class Rule(Condition, frozen=True, kw_only=True):
+    """A condition on one thing, how long it must last, and when it is over.
+
+    ``id`` is ``<scenario>/<name>``. With ``confirm`` the rule raises only on an observation at
+    or after ``for_s``; without, what a thing last said holds until it says otherwise, as with
+    sensors that report on change. With ``absent`` it is the other way round: it raises when a
+    thing that met the condition has not been heard for ``for_s``, and is over when it is heard
+    again. A thing silent for ``gone_after_s`` is over too; for a count or a sequence, one that
+    did not meet the condition for so long. At most one of ``rate``, ``count``, ``sequence`` and
+    ``absent`` is given.
+    """
+
+    id: str
+    for_s: float = 0.0
+    clear_for_s: float = 0.0
     confirm: bool = False
+    absent: bool = False
+    rate: Rate | None = None
+    count: Count | None = None
+    sequence: Steps | None = None
+    damping: Damping | None = None
     confidence_ratio: float = 1.0
     gone_after_s: float = 7 * 86400.0
+
+    @property
+    def by_hits(self) -> bool:
+        """Whether only observations that meet the condition count (count and sequence)."""
+        return self.count is not None or self.sequence is not None
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):

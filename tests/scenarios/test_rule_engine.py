@@ -16,7 +16,17 @@ from core.errors import DecodeError
 from core.events import Edge, Event
 from core.observations import Observation
 from scenarios.engine import MAX_OBSERVATION_IDS, RuleEngine
-from scenarios.model import Comparison, Rule, Scenario, TimeOfDay
+from scenarios.model import (
+    Comparison,
+    Condition,
+    Count,
+    Damping,
+    Rate,
+    Rule,
+    Scenario,
+    Steps,
+    TimeOfDay,
+)
 
 DAY_S = 86400
 
@@ -364,7 +374,7 @@ def test_memory_is_bounded_by_the_things_of_a_week(words: SimpleNamespace) -> No
         words.process(engine, rows, day * DAY_S + DAY_S / 2)
         assert engine.thing_count <= 9 * (things_a_day + 1)
         assert engine.live_count <= 9 * 4 * (things_a_day + 1)
-        assert len(engine._timers) <= 2 * engine.live_count + 1024
+        assert len(engine._live.slot) <= 2048
     words.process(engine, [], 100 * DAY_S)
     words.process(engine, [], 101 * DAY_S)
     assert (engine.thing_count, engine.live_count) == (0, 0)
@@ -390,7 +400,15 @@ def test_a_forgotten_thing_that_was_on_has_been_cleared(words: SimpleNamespace) 
     assert words.in_short(events) == [("clear", 7 * DAY_S)]
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", msgspec.msgpack.encode([99, 0, 0, 0, 0, []])])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc1",
+        msgspec.msgpack.encode([99, 0, 0, 0, 0, []]),
+        msgspec.msgpack.encode([2, 0, 0, 0, 0, []]),
+    ],
+)
 def test_a_damaged_state_is_refused(words: SimpleNamespace, data: bytes) -> None:
     with pytest.raises(DecodeError, match="bad_state"):
         flooding(words).load(data)
@@ -408,14 +426,33 @@ def test_a_state_of_rules_that_are_gone_is_left(words: SimpleNamespace) -> None:
 
 
 def scenarios_of_all_sorts(words: SimpleNamespace) -> list[Scenario]:
-    """One kind, five rules that differ in how they treat time."""
+    """One kind, rules of every form that differ in how they treat time."""
     base = words.shipped("road-flooding")
     variants: list[dict[str, object]] = [
         {"for_s": 6.0},
-        {"for_s": 0.0, "clear_for_s": 4.0, "in_zone": None},
+        {"for_s": 0.0, "clear_for_s": 4.0, "in_zone": ()},
         {"for_s": 5.0, "confirm": True, "gone_after_s": 9.0},
-        {"for_s": 3.0, "gone_after_s": 7.0, "clear_for_s": 2.0, "in_zone": None},
+        {"for_s": 3.0, "gone_after_s": 7.0, "clear_for_s": 2.0, "in_zone": ()},
         {"for_s": 0.0, "comparison": Comparison.BELOW, "threshold": 0.1, "clear_level": 0.2},
+        {"for_s": 0.0, "rate": Rate(per_s=60.0, over_s=4.0), "threshold": 1.0, "clear_level": 0.0},
+        {"for_s": 0.0, "count": Count(at_least=3, within_s=12.0), "gone_after_s": 12.0},
+        {"for_s": 12.0, "absent": True, "in_zone": ()},
+        {
+            "for_s": 0.0,
+            "sequence": Steps(
+                steps=(
+                    Condition(
+                        kind="water_level",
+                        measures=("water_level_m",),
+                        comparison=Comparison.BELOW,
+                        threshold=0.1,
+                    ),
+                ),
+                within_s=10.0,
+            ),
+            "gone_after_s": 9.0,
+        },
+        {"for_s": 0.0, "damping": Damping(raises=2, within_s=60.0, clear_for_s=15.0)},
     ]
     made = []
     for number, changes in enumerate(variants):
@@ -577,7 +614,7 @@ def expected_edges(rule: Rule, readings: Sequence[tuple[float, float]]) -> list[
 def test_the_engine_means_what_a_rule_plainly_says(
     words: SimpleNamespace, stream: list[tuple[float, float, str, str | None]], cuts: list[int]
 ) -> None:
-    scenario = words.with_rule(words.shipped("road-flooding"), for_s=6.0, in_zone=None)
+    scenario = words.with_rule(words.shipped("road-flooding"), for_s=6.0, in_zone=())
     scenario = msgspec.structs.replace(scenario, still_every_s=1e6)
     engine = RuleEngine([scenario], frozenset())
     found = by_thing(run(words, engine, [*batches(words, stream, cuts, 0.0), ([], 1000.0)]))

@@ -47,8 +47,8 @@ def test_every_condition_is_read() -> None:
     assert rule.confirm
     assert rule.registered is False
     assert (rule.labels, rule.in_zone, rule.in_airspace) == (
-        {"object": "vehicle"},
-        "site",
+        {"object": ("vehicle",)},
+        ("site",),
         "protected",
     )
     assert rule.time_of_day is not None

@@ -42,7 +42,13 @@ def page_of(scenario: Scenario) -> str:
 def test_the_twelve_scenarios_have_the_agreed_thresholds() -> None:
     assert len(PACKS) == 12
     found = {
-        rule.id: (rule.kind, rule.threshold, rule.for_s, rule.clear_level, rule.in_zone)
+        rule.id: (
+            rule.kind,
+            rule.threshold,
+            rule.for_s,
+            rule.clear_level,
+            " ".join(rule.in_zone) or None,
+        )
         for one in PACKS
         for rule in one.rules
     }
