@@ -220,6 +220,35 @@ def workers(
 
 
 @app.command()
+def scenes(
+    folder: Annotated[Path, typer.Argument(help="Takes the pictures and labels.jsonl.")],
+    camera: Annotated[str, typer.Option(help="A street camera of the city.")] = "camera-1",
+    weather: Annotated[
+        str, typer.Option(help="clear, sun, rain, fog, night, wet-night, shake or flood.")
+    ] = "clear",
+    frames: Annotated[int, typer.Option(min=1, max=900, help="How many.")] = 60,
+    step: Annotated[float, typer.Option(min=0.04, help="City seconds between two.")] = 2.0,
+    after: Annotated[float, typer.Option(min=0, help="City seconds into the script.")] = 120.0,
+    boxes: Annotated[bool, typer.Option("--boxes", help="Draw the labels in.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the city and of what happens in it.")] = 7,
+) -> None:
+    """Write a simulated camera's frames in some weather, each with the boxes of what is in it."""
+    from commands.scenes import write_scenes
+
+    count = write_scenes(
+        folder,
+        camera=camera,
+        weather=weather,
+        frames=frames,
+        step_s=step,
+        after_s=after,
+        boxes=boxes,
+        seed=seed,
+    )
+    console.print(f"{count} frames and their labels in {folder}")
+
+
+@app.command()
 def day(
     seed: Annotated[
         list[int] | None, typer.Option(help="Of the city and its day; may be given several times.")

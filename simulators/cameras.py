@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -19,6 +19,7 @@ from core.frames import Frame
 from core.units import NS_PER_S
 from geo.city import City
 from simulators.actors import Actor, ActorKind, Waypoint
+from simulators.messages import digest
 from simulators.rendering import (
     PAVEMENT_M,
     CityPainter,
@@ -26,9 +27,11 @@ from simulators.rendering import (
     Picture,
     Plane,
     Scene,
+    actor_footprint,
     draw_actor,
     half_width_m,
 )
+from simulators.views import Conditions, cast_shadow, flood, weather
 
 _JPEG_QUALITY = 80
 
@@ -53,6 +56,7 @@ class CameraSimulator:
         actors: What moves.
         seed: Of textures and noise.
         painter: Shared between the cameras of one city; made when not given.
+        conditions: Air and light by city time; a calm overcast day unless given.
 
     Raises:
         InputError: The city has no such camera.
@@ -65,6 +69,7 @@ class CameraSimulator:
         actors: Sequence[Actor],
         seed: int,
         painter: CityPainter | None = None,
+        conditions: Callable[[int], Conditions] | None = None,
     ) -> None:
         camera = city.cameras.get(camera_id)
         if camera is None:
@@ -75,6 +80,9 @@ class CameraSimulator:
         self._fixed_pose = camera.pose
         self._painter = painter or CityPainter(city, seed)
         self._key = [seed, zlib.crc32(camera_id.encode())]
+        self._conditions = conditions
+        #: Seed of drops, swaying and noise in the dark.
+        self.weather_seed = digest(seed, camera_id) % 2**32
         self._actors = tuple(actors)
         self._first_ns = np.array(
             [one.waypoints[0].at_ns if one.waypoints else 1 for one in actors], np.int64
@@ -117,7 +125,13 @@ class CameraSimulator:
             self._scene = (used, scene, Lens(used, self._painter.plane))
         _, scene, lens = self._scene
         picture = scene.picture.copy()
-        self.boxes(time_ns, lens, into=picture, scene=scene)
+        now = Conditions() if self._conditions is None else self._conditions(time_ns)
+        if now.water_depth_m > 0.0:
+            flood(picture, self._painter.road_mask(lens) & ~np.isfinite(scene.depth_m), now)
+        found = self.boxes(time_ns, lens, into=picture, scene=scene, conditions=now)
+        if not now.plain:
+            lamps = [box for actor, box in found if _drives(actor, time_ns)]
+            picture = weather(picture, now, time_ns, self.weather_seed, lamps)
         return self._expose(picture, time_ns)
 
     def boxes(
@@ -127,6 +141,7 @@ class CameraSimulator:
         *,
         into: Picture | None = None,
         scene: Scene | None = None,
+        conditions: Conditions | None = None,
     ) -> list[tuple[Actor, tuple[int, int, int, int]]]:
         """The actors in view and the boxes they cover, far ones first: the truth of a frame.
 
@@ -135,6 +150,7 @@ class CameraSimulator:
             lens: The camera; that of the fixed pose unless given.
             into: Draws them into this picture as well.
             scene: What may hide them.
+            conditions: Where the sun stands, for hard shadows.
         """
         if lens is None:
             if self._fixed_pose is None:
@@ -157,6 +173,9 @@ class CameraSimulator:
         for away, number, actor, stance in sorted(staged, key=lambda one: (-one[0], one[1])):
             # About two steps a second; a seed of the actor's number keeps people out of step.
             phase = (time_ns / NS_PER_S * 0.97 + number * 0.37) % 1.0 if _walks(actor) else 0.0
+            if conditions is not None and conditions.sun > 0.0:
+                footprint = actor_footprint(plane, actor, stance)
+                cast_shadow(into, lens, footprint, actor.height_m, conditions)
             box = draw_actor(into, lens, plane, actor, stance, phase)
             if box is None:
                 continue
@@ -185,6 +204,12 @@ class CameraSimulator:
         light = 1.0 + 0.04 * math.sin(at_s / 173.0) + 0.02 * math.sin(at_s / 41.0)
         noise = self._noise[y : y + height, x : x + width]
         return cv2.addWeighted(picture, light, noise, 1.0, -128.0).astype(np.uint8, copy=False)
+
+
+def _drives(actor: Actor, time_ns: int) -> bool:
+    now, before = actor.at(time_ns), actor.at(time_ns - NS_PER_S)
+    vehicle = actor.kind in {"car", "truck"}
+    return vehicle and now is not None and before is not None and now[:2] != before[:2]
 
 
 def _walks(actor: Actor) -> bool:

@@ -217,6 +217,21 @@ class CityPainter:
             depth = depth[::2, ::2].copy()
         return Scene(picture, depth, drawn)
 
+    def road_mask(self, lens: Lens) -> NDArray[np.bool_]:
+        """Which pixels show a carriageway, were nothing in the way; shape (h, w)."""
+        mask = np.zeros((lens.height_px, lens.width_px), np.uint8)
+        foot = shapely.Point(float(lens.at[0]), float(lens.at[1])).buffer(_VIEW_M)
+        for line, kind, _ in self._roads:
+            if line.distance(foot) > 0.0:
+                continue
+            near = shapely.buffer(shapely.intersection(line, foot), half_width_m(kind))
+            for part in shapely.get_parts(near):
+                ring = shapely.get_coordinates(part.exterior)
+                outline = lens.polygon(np.column_stack([ring, np.zeros(len(ring))]))
+                if outline is not None:
+                    cv2.fillPoly(mask, [outline], 1, cv2.LINE_8, 4)
+        return np.asarray(mask > 0)
+
     def _ground(
         self, lens: Lens, centre: Points, reach_m: float, step_m: float, steep: bool
     ) -> Picture:
@@ -479,6 +494,21 @@ class CityPainter:
 def half_width_m(kind: str) -> float:
     """Half of the carriageway of a kind of road."""
     return HALF_WIDTH_M.get(kind, _OTHER_HALF_WIDTH_M)
+
+
+def actor_footprint(plane: Plane, actor: Actor, stance: Stance) -> Points:
+    """Corners of the ground that an actor covers, shape (4, 3) in the plane's metres."""
+    east, north = plane.to_metres(stance.lon_deg, stance.lat_deg)
+    heading = math.radians(stance.heading_deg)
+    turn = np.array(
+        [
+            [math.sin(heading), math.cos(heading), 0.0],
+            [math.cos(heading), -math.sin(heading), 0.0],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+    size = np.array([actor.length_m, actor.width_m, actor.height_m])
+    return np.asarray((_FLOOR * size) @ turn + np.array([east, north, 0.0]))
 
 
 def draw_actor(
