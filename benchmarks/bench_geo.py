@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from benchmarks.geo.fences import bench_fences
 from benchmarks.geo.joins import UnavailableError, postgis
 from benchmarks.geo.made import roads, volumes, zones
 from benchmarks.geo.nearest import bench_roads
@@ -36,10 +37,14 @@ class Sizes:
     segments: int
     road_points: int
     volumes: int
+    fences: int
+    things: int
 
 
-FULL = Sizes(5, 10_000, 1_000_000, 500, (1_024, 10_000, 99_856), 100_000, 200_000, 2_000)
-QUICK = Sizes(3, 1_024, 50_000, 60, (256, 1_024, 4_096), 10_000, 10_000, 500)
+FULL = Sizes(
+    5, 10_000, 1_000_000, 500, (1_024, 10_000, 99_856), 100_000, 200_000, 2_000, 20_000, 2_000
+)
+QUICK = Sizes(3, 1_024, 50_000, 60, (256, 1_024, 4_096), 10_000, 10_000, 500, 2_000, 500)
 
 
 def warm_up() -> None:
@@ -80,6 +85,7 @@ def main() -> int:
             bench_growth(rounds, sizes.points, sizes.growth, rng()),
             bench_volumes(rounds, sizes.points, sizes.volumes, rng()),
             bench_roads(rounds, sizes.road_points, sizes.segments, server, rng()),
+            bench_fences(rounds, sizes.fences, sizes.things, rng(), notes, build=not options.quick),
         ):
             figures += more
             wrong += bad

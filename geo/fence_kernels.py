@@ -38,6 +38,10 @@ LON, LAT, EAST_MPS, NORTH_MPS, UP_MPS, HEIGHTS = 0, 1, 2, 3, 4, 5
 AT_NS, THING, FENCE, CODE = 0, 1, 2, 3
 OUT_LON, OUT_LAT, OUT_VALUE = 0, 1, 2
 
+#: What is counted: transitions in the arrays, stamps, and for people what was passed over.
+TOLD, STAMP, UNSURE, LATE, REPEATED = 0, 1, 2, 3, 4
+COUNTED = 5
+
 NEVER = np.iinfo(np.int64).min
 _NO_NS = np.iinfo(np.int64).max
 _DAY_S = 86400
@@ -322,22 +326,24 @@ def follow(
     """Follow things through positions; how many of these were taken.
 
     Stops early where transitions or free slots could run out; the caller makes room and calls
-    again. ``counted`` holds the number of transitions, of rows whose height was wanted and not
-    known, and of stamps.
+    again.
     """
     datum_count = len(heights)
-    count = counted[0]
+    count = counted[TOLD]
     for k in range(first, len(times)):
         thing, t = things[k], times[k]
         pairs = pair_starts[k + 1] - pair_starts[k]
         room = MOST_EACH * (slot_counts[thing] * 2 + pairs + around_count)
         if count + room > len(whole) or free[1] < pairs + around_count:
-            counted[0] = count
-            counted[2] = stamp
+            counted[TOLD] = count
+            counted[STAMP] = stamp
             return k
         x, y, margin = lon[k], lat[k], margins[k]
         before_ns = last_ns[thing]
         known = before_ns != NEVER
+        if t <= before_ns:
+            counted[REPEATED if t == before_ns else LATE] += 1
+            continue
         if known:
             count = run_timers(
                 t, thing, lost_ns, last_ns, state, heads, slot_next, slot_fence, slot_since,
@@ -359,7 +365,7 @@ def follow(
             if flags[fence] & HAS_LIMITS:
                 height = heights[datums[fence], k]
                 if height != height:
-                    counted[1] += 1
+                    counted[UNSURE] += 1
                     continue
                 if not limits[fence, _FLOOR] <= height <= limits[fence, _CEILING]:
                     continue
@@ -445,8 +451,8 @@ def follow(
         state[thing, UP_MPS] = up
         for datum in range(datum_count):
             state[thing, HEIGHTS + datum] = heights[datum, k]
-    counted[0] = count
-    counted[2] = stamp
+    counted[TOLD] = count
+    counted[STAMP] = stamp
     return len(times)
 
 
@@ -619,17 +625,17 @@ def forget_lost(
 
     A thing that is lost loses its slots; the caller frees its row.
     """
-    count = counted[0]
+    count = counted[TOLD]
     for thing in range(first, len(used)):
         if not used[thing] or heads[thing] < 0:
             continue
         if count + MOST_EACH * slot_counts[thing] > len(whole):
-            counted[0] = count
+            counted[TOLD] = count
             return thing
         count = run_timers(
             until_ns, thing, lost_ns, last_ns, state, heads, slot_next, slot_fence, slot_since,
             slot_flags, dwell_ns, span_starts, spans, daily_s, offset_s, whole, parts, count,
         )  # fmt: skip
         sweep_slots(heads, slot_counts, slot_next, slot_flags, free, thing)
-    counted[0] = count
+    counted[TOLD] = count
     return len(used)

@@ -40,19 +40,8 @@ _DATUMS = tuple(AltitudeDatum)
 _WIDTH = kernels.HEIGHTS + len(_DATUMS)
 _ROOM = 1024
 
-_WORDS = {
-    Code.ENTER: Transition.ENTER,
-    Code.EXIT: Transition.EXIT,
-    Code.INSIDE: Transition.INSIDE,
-    Code.CROSS: Transition.CROSS,
-    Code.DWELL: Transition.DWELL,
-    Code.NEAR: Transition.NEAR,
-    Code.AWAY: Transition.AWAY,
-    Code.APPROACH: Transition.APPROACH,
-    Code.AVERTED: Transition.AVERTED,
-    Code.LOST: Transition.LOST,
-}
-
+#: Words of the kernel's codes, and of corridors' where they are others.
+_WORDS = tuple(Transition[code.name] for code in Code)
 _OF_ROUTES = {
     Transition.ENTER: Transition.ROUTE_JOINED,
     Transition.EXIT: Transition.ROUTE_LEFT,
@@ -110,9 +99,7 @@ class FenceTracker:
         error_sigmas: How many standard deviations a position may err by.
 
     Attributes:
-        late_count: Positions that came when newer ones had counted; they changed nothing.
-        repeated_count: Positions of an instant that had counted already.
-        unsure_count: Times a position was over or under a fence and its height not known.
+        fences: As given.
         refused_count: Positions of things beyond :data:`MOST_THINGS`.
 
     Example:
@@ -157,14 +144,12 @@ class FenceTracker:
         room = 4 * kernels.MOST_EACH * (len(fences) + _ROOM)
         self._whole = np.empty((room, 4), np.int64)
         self._parts = np.empty((room, 3))
-        self._counted = np.zeros(3, np.int64)
+        self._counted = np.zeros(kernels.COUNTED, np.int64)
         self._reset()
 
     def _reset(self) -> None:
-        self.late_count = 0
-        self.repeated_count = 0
         self.refused_count = 0
-        self._counted[:2] = 0
+        self._counted[:] = 0
         self._watermark_ns = int(kernels.NEVER)
         self._swept_ns = int(kernels.NEVER)
         self._rows: dict[str, int] = {}
@@ -197,7 +182,17 @@ class FenceTracker:
     @property
     def unsure_count(self) -> int:
         """Times a position was over or under a fence and its height not known."""
-        return int(self._counted[1])
+        return int(self._counted[kernels.UNSURE])
+
+    @property
+    def late_count(self) -> int:
+        """Positions that came when newer ones had counted; they changed nothing."""
+        return int(self._counted[kernels.LATE])
+
+    @property
+    def repeated_count(self) -> int:
+        """Positions of an instant that had counted already."""
+        return int(self._counted[kernels.REPEATED])
 
     def inside(self, thing_id: str) -> tuple[str, ...]:
         """Ids of the fences that a thing is in, in the order of the set."""
@@ -361,29 +356,19 @@ class FenceTracker:
     def _settled(self, fresh: _Held) -> _Held:
         """Positions whose order is certain, by time; the rest is held."""
         if self._settle_ns == 0:
-            return self._without_repeats(fresh)
+            if (fresh.times[1:] >= fresh.times[:-1]).all():
+                return fresh
+            return _chosen(fresh, np.argsort(fresh.times, kind="stable"))
         held = _joined(self._held, fresh)
         newest = np.full(len(self._last_ns), kernels.NEVER)
         np.maximum.at(newest, held.things, held.times)
         certain = held.times + self._settle_ns <= newest[held.things]
         certain |= held.times <= self._watermark_ns
         self._held = _chosen(held, ~certain)
-        return self._without_repeats(_chosen(held, certain))
-
-    def _without_repeats(self, one: _Held) -> _Held:
-        """By time and thing, each instant of a thing once, and only what is new."""
+        one = _chosen(held, certain)
+        # Of two places at one instant the same one counts, whichever came first.
         places = one.places
-        order = np.lexsort((places[:, 1], places[:, 0], one.things, one.times))
-        one = _chosen(one, order)
-        last = self._last_ns[one.things]
-        late = one.times <= last
-        same = np.zeros(len(one.times), np.bool_)
-        same[1:] = (one.times[1:] == one.times[:-1]) & (one.things[1:] == one.things[:-1])
-        # One that another of this batch overtook without waiting is late too.
-        new = ~(late | same)
-        self.repeated_count += int((same | (one.times == last)).sum())
-        self.late_count += int((one.times < last).sum())
-        return one if new.all() else _chosen(one, new)
+        return _chosen(one, np.lexsort((places[:, 1], places[:, 0], one.things, one.times)))
 
     def _follow(self, one: _Held, found: list[Crossing]) -> None:
         n = len(one.times)
@@ -399,7 +384,7 @@ class FenceTracker:
         around = fences.around
         most_pairs = int(np.diff(starts).max())
         first = 0
-        self._counted[0] = 0
+        self._counted[kernels.TOLD] = 0
         while first < n:
             first = kernels.follow(
                 first,
@@ -411,7 +396,7 @@ class FenceTracker:
                 around.plan, around.starts, around.refs, around.count, self._most_ahead_s,
                 self._lost_ns, self._last_ns, self._state, self._heads, self._slot_counts,
                 self._slot_next, self._slot_fence, self._slot_since, self._slot_flags, self._free,
-                self._mark_in, self._mark_seen, int(self._counted[2]),
+                self._mark_in, self._mark_seen, int(self._counted[kernels.STAMP]),
                 self._whole, self._parts, self._counted,
             )  # fmt: skip
             self._take(found)
@@ -427,7 +412,7 @@ class FenceTracker:
         sweep = watermark_ns - self._swept_ns >= self._lost_ns // 8 or self._swept_ns < 0
         if self._is_timed or sweep:
             first = 0
-            self._counted[0] = 0
+            self._counted[kernels.TOLD] = 0
             count = len(self._names)
             while first < count:
                 first = kernels.forget_lost(
@@ -445,15 +430,15 @@ class FenceTracker:
 
     def _take(self, found: list[Crossing]) -> None:
         """The kernel's transitions as values; its room is free again."""
-        count = int(self._counted[0])
-        self._counted[0] = 0
+        count = int(self._counted[kernels.TOLD])
+        self._counted[kernels.TOLD] = 0
         if not count:
             return
         ids = self.fences.fences
         for (at_ns, thing, number, code), (lon, lat, value) in zip(
             self._whole[:count].tolist(), self._parts[:count].tolist(), strict=True
         ):
-            word = _WORDS[Code(code)]
+            word = _WORDS[code]
             if self._corridors[number]:
                 word = _OF_ROUTES.get(word, word)
             one = Crossing(at_ns, self._names[thing], ids[number].id, word, lon, lat, value)
@@ -514,12 +499,10 @@ class FenceTracker:
                 self._free_rows,
                 list(self._expected.values()),
                 [
-                    self.late_count,
-                    self.repeated_count,
                     self.refused_count,
-                    self.unsure_count,
                     self._watermark_ns,
                     self._swept_ns,
+                    *self._counted[kernels.UNSURE :].tolist(),
                 ],
                 {name: column.tobytes() for name, column in columns.items()},
             )
@@ -551,9 +534,8 @@ class FenceTracker:
         self._rows = {name: row for row, name in enumerate(self._names) if self._used[row]}
         self._expected = {(one.thing_id, one.fence_id): one for one in state.expected}
         counters = state.counters
-        self.late_count, self.repeated_count, self.refused_count = counters[:3]
-        self._counted[1] = counters[3]
-        self._watermark_ns, self._swept_ns = counters[4:]
+        self.refused_count, self._watermark_ns, self._swept_ns = counters[:3]
+        self._counted[kernels.UNSURE :] = counters[3:]
 
 
 #: Columns of the state: type, and width where they have two dimensions.

@@ -22,6 +22,7 @@ FIGURES = (
     "50,000 points, 500 volumes",
     "nearest road, 10,000 pieces, sparse",
     "nearest road, 10,000 pieces, dense",
+    "fences: 2,000, 500 moving things",
 )
 
 
@@ -45,5 +46,5 @@ def test_the_quick_run_measures_every_line_and_no_answer_differs(tmp_path: Path)
     peers = {one["peer"] for one in figures}
     assert {"geopandas.sjoin", "STRtree.query_nearest"} <= peers
     # A peer that is missing is named with its reason, never left out in silence.
-    for peer in ("SedonaDB", "DuckDB", "PostGIS"):
+    for peer in ("SedonaDB", "DuckDB", "PostGIS", "Tile38"):
         assert any(peer in (one or "") for one in peers) != (f"skipped: {peer}" in run.stdout)
