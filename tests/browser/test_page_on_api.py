@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import uvicorn
@@ -21,6 +22,7 @@ from api.app import create_app
 from api.live import CameraState, LiveState
 from core.clock import ScaledClock
 from core.events import Edge, Event, EventBatch, event_id
+from core.incidents import Status
 from core.observations import Stamp
 from core.units import NS_PER_S, rfc3339_to_ns
 from geo.city import City
@@ -28,6 +30,7 @@ from geo.tagging import Tagger
 from scenarios.loader import load_packs
 from store.cases import CaseStore
 from store.database import migrate
+from store.filters import IncidentFilter
 from store.things import Thing
 
 pytestmark = pytest.mark.browser
@@ -192,6 +195,32 @@ def test_the_page_on_the_api(chromium: Browser, platform: Platform) -> None:
         page.locator("#token").press("Enter")
         expect(now).to_have_text("任务处理")
         expect(detail.locator(".history li")).to_have_count(steps + 1)
+
+        # A picture of what was done goes with the feedback.
+        detail.locator('[data-action="feedback"]').click()
+        detail.locator("#photo").set_input_files(
+            {"name": "after.jpg", "mimeType": "image/jpeg", "buffer": street_picture()}
+        )
+        detail.locator('.reason [type="submit"]').click()
+        expect(now).to_have_text("处理反馈")
+        waiting = IncidentFilter(statuses=(Status.FEEDBACK,))
+        [done] = platform.store.list_incidents(waiting).rows
+        assert len(msgspec.json.decode(done.body)["after_photos"]) == 1
+
+        # One tap says what another case really is.
+        cards.last.click()
+        detail.locator(".verdicts summary").click()
+        detail.locator('[data-verdict="not_an_issue"]').click()
+        expect(cards).to_have_count(1)
+
+        # The indicators open to the very cases behind them.
+        page.locator("#kpis").click()
+        disposal = page.locator('[data-kpi="disposal"]')
+        expect(disposal.locator("strong")).to_have_text("100.0 %")
+        disposal.click()
+        expect(page.locator(".kpi-case")).to_have_count(1)
+        page.locator(".kpi-case").click()
+        expect(detail.locator("h2")).to_have_text("井盖异常")
         assert watched.complaints == []
         assert watched.strangers == []
     finally:

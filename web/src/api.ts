@@ -162,6 +162,91 @@ export async function act(incident: Incident, step: Step, token: string): Promis
   });
 }
 
+export const VERDICTS = ["not_an_issue", "wrong_place", "wrong_owner", "duplicate"] as const;
+
+/** Say what a case really is. Who says that the place is wrong stands where it is right, if the phone knows. */
+export async function judge(
+  incident: Incident,
+  verdict: (typeof VERDICTS)[number],
+  worker: string | null,
+  token: string,
+): Promise<void> {
+  const here = verdict === "wrong_place" ? await ownPlace() : null;
+  await request(`/incidents/${encodeURIComponent(incident.id)}/verdict`, {
+    method: "POST",
+    headers: { Accept: "application/json", Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+    body: JSON.stringify({
+      verdict,
+      ...(worker === null ? { role: "operator" } : { role: "worker", actor: worker }),
+      ...(here !== null && here),
+    }),
+  });
+}
+
+/** Where the phone is; null where it does not know or may not say. */
+function ownPlace(): Promise<{ readonly lon: number; readonly lat: number } | null> {
+  return new Promise((resolve) => {
+    if (!("geolocation" in navigator)) return resolve(null);
+    navigator.geolocation.getCurrentPosition(
+      ({ coords }) => resolve({ lon: coords.longitude, lat: coords.latitude }),
+      () => resolve(null),
+      { enableHighAccuracy: true, timeout: 5000, maximumAge: 30_000 },
+    );
+  });
+}
+
+/** An indicator of the case process: its value, and where the cases behind it are. */
+export interface Kpi {
+  readonly id: string;
+  readonly name: Text;
+  readonly formula: Text;
+  readonly unit: string;
+  readonly value: number | null;
+  readonly numerator: number;
+  readonly denominator: number;
+  readonly behind: string;
+}
+
+export interface KpiGroup {
+  readonly key: string;
+  readonly name: string;
+  readonly kpis: readonly Kpi[];
+}
+
+/** Indicators of everything, or told apart by what `groupBy` names. */
+export async function loadKpis(groupBy: string): Promise<KpiGroup[]> {
+  const body = asRecord(await request(`/kpis?group_by=${encodeURIComponent(groupBy)}`));
+  const definitions = asArray(body["definitions"]).map(asRecord);
+  return asArray(body["groups"]).map((value) => {
+    const group = asRecord(value);
+    const figures = asRecord(group["kpis"]);
+    return {
+      key: String(group["key"] ?? ""),
+      name: String(group["name"] ?? ""),
+      kpis: definitions.map((one) => {
+        const id = String(one["id"]);
+        const figure = asRecord(figures[id]);
+        return {
+          id,
+          name: parseText(one["name"]),
+          formula: parseText(one["formula"]),
+          unit: String(one["unit"]),
+          value: typeof figure["value"] === "number" ? figure["value"] : null,
+          numerator: Number(figure["numerator"] ?? 0),
+          denominator: Number(figure["denominator"] ?? 0),
+          behind: String(figure["denominator_url"] ?? ""),
+        };
+      }),
+    };
+  });
+}
+
+/** The very cases behind a figure. */
+export async function loadBehind(url: string): Promise<Incident[]> {
+  if (!url.startsWith("/kpis/")) return [];
+  return present(asArray(asRecord(await request(url))["incidents"]).map(parseIncident));
+}
+
 export interface StreamHandlers {
   readonly changes: (changes: IncidentChange[]) => void;
   readonly things: (things: Thing[]) => void;

@@ -23,6 +23,7 @@ import { cameraCard, thingCard } from "./ui/cards.ts";
 import { DetailView, tickTimes } from "./ui/detail.ts";
 import { byId, h, narrow } from "./ui/dom.ts";
 import { GLYPHS, icon } from "./ui/icons.ts";
+import { showKpis } from "./ui/kpis.ts";
 import { buildLegend } from "./ui/legend.ts";
 import { IncidentList, placeLine } from "./ui/list.ts";
 import { Sheet } from "./ui/sheet.ts";
@@ -73,6 +74,7 @@ const topbar = new Topbar(byId("topbar"), {
     store.dispatch({ type: "lang", lang });
   },
   toggleLegend: () => showLegend(Boolean(byId("legend").hidden)),
+  showKpis: () => showKpis(store.state.lang, { select: (id) => select(id, false), nameOf: (code) => names.get(code) ?? null }),
 });
 
 const list = new IncidentList(byId("list"), {

@@ -1,6 +1,6 @@
 /** One incident in full: a drawer beside the map, on a phone a screen of its own. */
 
-import { ApiError, act, newKey } from "../api.ts";
+import { ApiError, VERDICTS, act, judge, newKey } from "../api.ts";
 import type { Step } from "../api.ts";
 import { calendarDay, clockTime, coordinates, quantity } from "../format.ts";
 import { factRows, kindName, pick, word, wordOr } from "../i18n.ts";
@@ -577,6 +577,39 @@ export class DetailView {
           ),
         ),
       ),
+      ...(incident === null ? [] : [this.verdicts(state, incident)]),
+    );
+  }
+
+  /** One tap says what a case really is; folded away, for most are what they seem. */
+  private verdicts(state: State, incident: Incident): HTMLElement {
+    const { lang } = state;
+    return h(
+      "details",
+      { class: "verdicts" },
+      h("summary", {}, word(lang, "verdict.title")),
+      h(
+        "div",
+        { class: "action-buttons", role: "group", "aria-label": word(lang, "verdict.title") },
+        ...VERDICTS.map((verdict) =>
+          h(
+            "button",
+            {
+              type: "button",
+              class: "button button-quiet",
+              "data-verdict": verdict,
+              disabled: this.busy,
+              onclick: () =>
+                void this.perform(
+                  incident,
+                  (now) => word(now.lang, `verdict.${verdict}`),
+                  (token) => judge(incident, verdict, state.filters.worker, token),
+                ),
+            },
+            word(lang, `verdict.${verdict}`),
+          ),
+        ),
+      ),
     );
   }
 
@@ -657,6 +690,17 @@ export class DetailView {
     transition: Transition,
     said: Pick<Step, "reason" | "extension_s" | "photo">,
   ): Promise<void> {
+    const worker = this.state?.filters.worker ?? null;
+    const step = { action: transition.action, ...said, worker, key: newKey() };
+    await this.perform(incident, (state) => this.actionName(state, transition), (token) => act(incident, step, token));
+  }
+
+  /** Do something that needs the token, and say how it went. */
+  private async perform(
+    incident: Incident,
+    nameIn: (state: State) => string,
+    send: (token: string) => Promise<void>,
+  ): Promise<void> {
     const state = this.state;
     if (state === null || this.busy) return;
     const { lang } = state;
@@ -664,7 +708,6 @@ export class DetailView {
       this.message = message;
       if (message) this.handlers.announce(message);
     };
-    const step = { action: transition.action, ...said, worker: state.filters.worker, key: newKey() };
     this.busy = true;
     say("");
     this.render(state);
@@ -674,10 +717,10 @@ export class DetailView {
         const token = await askToken(lang, refused);
         if (token === null) break;
         try {
-          await act(incident, step, token);
+          await send(token);
           this.asking = null;
           this.reason = "";
-          say(word(lang, "detail.acted", { action: this.actionName(state, transition) }));
+          say(word(lang, "detail.acted", { action: nameIn(state) }));
           break;
         } catch (error) {
           if (!(error instanceof ApiError)) throw error;

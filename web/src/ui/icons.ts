@@ -37,6 +37,7 @@ export const GLYPHS = {
   layers: glyph("M12 3l10 5.5-10 5.500L2 8.500zM4.2 12.300L12 16.600l7.8-4.300L22 13.5 12 19 2 13.500z"),
   camera: glyph("M3 7h11a1.5 1.5 0 0 1 1.5 1.500v1.800L21 7v10l-5.5-3.300v1.800A1.5 1.5 0 0 1 14 17H3a1 1 0 0 1-1-1V8a1 1 0 0 1 1-1z"),
   dock: glyph("M4 4h16v16H4zm2.2 2.200v11.600h11.600V6.200zM8.5 8.500h2v2.500h3V8.500h2v7h-2V13h-3v2.500h-2z"),
+  chart: glyph("M4 4h2v14h14v2H4zm4 7h3v6H8zm4.500-5h3v11h-3zM17 9h3v8h-3z", "nonzero"),
   clock: glyph("M12 2.500a9.5 9.5 0 1 0 0 19 9.5 9.5 0 0 0 0-19zm0 2a7.5 7.5 0 1 1 0 15 7.5 7.5 0 0 1 0-15zM11 7h2v4.600l3.2 2-1 1.700L11 12.700z"),
   plus: glyph("M11 5h2v6h6v2h-6v6h-2v-6H5v-2h6z"),
   minus: glyph("M5 11h14v2H5z"),

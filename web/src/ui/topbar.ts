@@ -10,6 +10,7 @@ import { GLYPHS, icon } from "./icons.ts";
 export interface TopbarHandlers {
   readonly toggleLanguage: () => void;
   readonly toggleLegend: () => void;
+  readonly showKpis: () => void;
 }
 
 interface Figure {
@@ -103,6 +104,19 @@ export class Topbar {
             onclick: this.handlers.toggleLanguage,
           },
           word(lang, "lang.switch"),
+        ),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "bar-button bar-icon",
+            id: "kpis",
+            "aria-label": word(lang, "kpi.title"),
+            "aria-haspopup": "dialog",
+            title: word(lang, "kpi.title"),
+            onclick: this.handlers.showKpis,
+          },
+          icon(GLYPHS.chart, 20),
         ),
         h(
           "button",
