@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 
 from core.units import CHINA, NS_PER_S, seconds_to_ns
-from scenarios.model import Deadline, DeadlineClock
+from scenarios.calendar import day_kinds
+from scenarios.model import DayKind, Deadline, DeadlineClock
 
-#: Working hours in China time: from 9 until 17, Monday to Friday.
+#: Working hours in China time: from 9 until 17 on working days.
 OPENS_HOUR = 9
 CLOSES_HOUR = 17
 
@@ -16,48 +16,32 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 
 
-def is_working_day(
-    day: date, *, holidays: Collection[date] = (), extra_days: Collection[date] = ()
-) -> bool:
-    """Whether a day has working hours.
-
-    Args:
-        day: A day in China.
-        holidays: Days off that fall on a weekday.
-        extra_days: Weekend days worked in exchange (调休).
+def is_working_day(day: date) -> bool:
+    """Whether a day in China has working hours, by the decreed holidays and exchanges (调休).
 
     Example:
-        >>> is_working_day(date(2026, 1, 3)), is_working_day(date(2026, 1, 5))
+        >>> is_working_day(date(2026, 1, 2)), is_working_day(date(2026, 1, 4))  # a Sunday
         (False, True)
     """
-    return day in extra_days or (day.weekday() < 5 and day not in holidays)
+    return DayKind.WORKDAY in day_kinds(day)
 
 
-def deadline_ns(
-    start_ns: int,
-    deadline: Deadline,
-    *,
-    holidays: Collection[date] = (),
-    extra_days: Collection[date] = (),
-) -> int:
+def deadline_ns(start_ns: int, deadline: Deadline) -> int:
     """When a case that starts now must be done.
 
     Args:
         start_ns: When the clock starts, UTC nanoseconds.
         deadline: How long, and which hours count.
-        holidays: Days off that fall on a weekday; none unless given, for they are decreed
-            each year.
-        extra_days: Weekend days worked in exchange.
 
     Returns:
         UTC nanoseconds.
 
     Example:
         >>> from core.units import ns_to_rfc3339, rfc3339_to_ns
-        >>> friday = rfc3339_to_ns("2026-01-02T16:00:00+08:00")
+        >>> friday = rfc3339_to_ns("2026-01-09T16:00:00+08:00")
         >>> four_hours = Deadline(duration_s=4 * 3600, clock=DeadlineClock.WORKING)
         >>> ns_to_rfc3339(deadline_ns(friday, four_hours))  # Monday noon in China
-        '2026-01-05T04:00:00.000Z'
+        '2026-01-12T04:00:00.000Z'
     """
     left_ns = seconds_to_ns(deadline.duration_s)
     if deadline.clock is DeadlineClock.HOURS24:
@@ -65,7 +49,7 @@ def deadline_ns(
     day = _china_day(start_ns)
     now_ns = start_ns
     while True:
-        if is_working_day(day, holidays=holidays, extra_days=extra_days):
+        if is_working_day(day):
             now_ns = max(now_ns, _hour_ns(day, OPENS_HOUR))
             end_ns = now_ns + left_ns
             closes_ns = _hour_ns(day, CLOSES_HOUR)

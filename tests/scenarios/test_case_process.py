@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +14,7 @@ from core.errors import TransitionError
 from core.events import Event, Place
 from core.incidents import OPEN_STATUSES, Status
 from core.units import ns_to_rfc3339, rfc3339_to_ns, seconds_to_ns
-from scenarios.deadlines import deadline_ns
+from scenarios.deadlines import deadline_ns, is_working_day
 from scenarios.explain import duration_text, explain
 from scenarios.lifecycle import (
     ACTION_NAMES,
@@ -133,14 +133,11 @@ def test_working_hours(start: str, hours: float, expected: str) -> None:
 
 def test_holidays_and_days_worked_in_exchange() -> None:
     deadline = Deadline(duration_s=FOUR_HOURS, clock=DeadlineClock.WORKING)
-    friday = rfc3339_to_ns("2026-01-02T15:00:00+08:00")
-    found = deadline_ns(
-        friday,
-        deadline,
-        holidays={date(2026, 1, 2), date(2026, 1, 5)},
-        extra_days={date(2026, 1, 4)},
-    )
-    assert ns_to_rfc3339(found) == "2026-01-04T05:00:00.000Z"
+    # 2026: New Year from Thursday to Saturday, and the Sunday after is worked in exchange.
+    wednesday = rfc3339_to_ns("2025-12-31T15:00:00+08:00")
+    assert ns_to_rfc3339(deadline_ns(wednesday, deadline)) == "2026-01-04T03:00:00.000Z"
+    national_day = rfc3339_to_ns("2026-10-01T10:00:00+08:00")
+    assert ns_to_rfc3339(deadline_ns(national_day, deadline)) == "2026-10-08T05:00:00.000Z"
 
 
 def test_around_the_clock() -> None:
@@ -158,8 +155,8 @@ def test_working_deadlines_lie_in_working_hours_and_grow(start_s: int, hours: fl
     assert start_ns + seconds_to_ns(hours * 3600) <= found < longer
     second = (found // 1_000_000_000 + 8 * 3600) % 86400
     assert 9 * 3600 <= second <= 17 * 3600
-    weekday = ((found // 1_000_000_000 + 8 * 3600) // 86400 + 3) % 7
-    assert weekday < 5
+    day = date(1970, 1, 1) + timedelta(days=(found // 1_000_000_000 + 8 * 3600) // 86400)
+    assert is_working_day(day)
 
 
 # ---- routing ----------------------------------------------------------------------------------
