@@ -141,6 +141,7 @@ class CityProcess:
         if self._source is None:
             self._watch("things", self.parts.keep_things(self.live.update_things))
             self._watch("deadlines", self.parts.watch_deadlines())
+            self._watch("map", self.parts.watch_map())
             self._watch("figures", self._keep_figures())
             await self._start_api()
 

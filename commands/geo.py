@@ -1,4 +1,4 @@
-"""``qingniao geo``: layers at a terminal: check one, ask where a point is."""
+"""``qingniao geo``: layers at a terminal: check one, take it in, ask where a point is."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.city import LayerRole
+from commands.layer_import import plan_import, write_import
+from core.city import AltitudeDatum, LayerRole
+from core.clock import SystemClock
 from core.errors import InputError
 from core.settings import load_settings
+from core.units import ns_to_rfc3339, rfc3339_to_ns
+from geo.catalogue import load_catalogue
 from geo.checks.report import LayerReport, Level, Verdict, check_layer, guess_role
 from geo.city import City, load_city
+from geo.crs import convert_points
 from geo.layers import Layer, layer_of_source
+from geo.live_map import LiveTagger
 from geo.sources.reader import read_source
 from geo.sources.table import guess_fields
 
 app = typer.Typer(
     name="geo",
-    help="图层 Map layers: check one, ask where a point is.",
+    help="图层 Map layers: check one, take it in, ask where a point is.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -114,6 +122,110 @@ def check(
     raise typer.Exit(1 if report.verdict is Verdict.REFUSED else 0)
 
 
+@app.command(name="import")
+def import_layer(
+    layer: Annotated[str, typer.Argument(help="A file with a layer.")],
+    layer_id: Annotated[str, typer.Option("--id", help="Its name within the city.")],
+    role: RoleOption = None,
+    crs: CrsOption = None,
+    field: FieldOption = None,
+    constant: ConstantOption = None,
+    layer_name: NameOption = None,
+    valid_from: Annotated[
+        str | None, typer.Option(help="RFC 3339; from when it counts. Now unless given.")
+    ] = None,
+    city: CityOption = None,
+    against: AgainstOption = None,
+    against_crs: AgainstCrsOption = None,
+    picture: PictureOption = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write it; without this nothing is changed.")
+    ] = False,
+) -> None:
+    """Take a layer into the catalogue as a new version; a dry run unless --apply is given.
+
+    The layer is checked as `check` does; what is refused is not taken. Everything that runs takes
+    the new version into use by itself, all at once.
+    """
+    settings = load_settings(city=city) if city else load_settings()
+    home = load_city(settings.city, seed=settings.city_seed)
+    report = make_report(
+        Path(layer),
+        home,
+        role=role,
+        crs=crs,
+        fields=parse_pairs(field, "--field"),
+        constants=parse_pairs(constant, "--constant"),
+        layer_name=layer_name,
+        known=known_layers(home, role, against, against_crs),
+        layer_id=layer_id,
+    )
+    print_report(report, console)
+    if picture is not None:
+        from commands.geo_picture import draw_report
+
+        draw_report(report, picture)
+    if report.layer is None:
+        console.print("没有改动 nothing was changed")
+        raise typer.Exit(1)
+    begin_ns = SystemClock().now_ns() if valid_from is None else rfc3339_to_ns(valid_from)
+    path = settings.catalogue_path
+    plan = plan_import(report.layer, path, Path(layer), ns_to_rfc3339(begin_ns))
+    console.print(
+        f"{path}: {layer_id} {plan.before or '—'} → {report.layer.version}, "
+        f"{plan.spec.valid_from} 起 from then on; {plan.file}",
+        highlight=False,
+    )
+    if not apply:
+        console.print("试运行,没有改动 dry run, nothing was changed; add --apply to take it")
+        return
+    write_import(report.layer, plan, path)
+    console.print("[green]已导入 imported[/green]")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def tag(
+    lon: Annotated[float, typer.Argument(help="Longitude, degrees.", min=-180, max=180)],
+    lat: Annotated[float, typer.Argument(help="Latitude, degrees.", min=-90, max=90)],
+    crs: Annotated[
+        str, typer.Option(help="What they are in: EPSG:4326, GCJ-02, BD-09, EPSG:4490.")
+    ] = "EPSG:4326",
+    altitude: Annotated[
+        float | None, typer.Option(help="Metres above the datum, for airspace.")
+    ] = None,
+    datum: Annotated[AltitudeDatum, typer.Option(help="Of the altitude.")] = AltitudeDatum.AGL,
+    error_m: Annotated[
+        float | None, typer.Option(help="One-sigma error of the position, metres.", min=0)
+    ] = None,
+    city: CityOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell all that the map says of a point."""
+    from geo.fact_sheet import Asked, fact_sheets
+
+    settings = load_settings(city=city) if city else load_settings()
+    home = load_city(settings.city, seed=settings.city_seed)
+    now_ns = SystemClock().now_ns()
+    tagger = LiveTagger(home, load_catalogue(settings.catalogue_path))
+    x, y = convert_points([lon], [lat], crs, "EPSG:4326")
+    asked = Asked.of_points(
+        x,
+        y,
+        {} if altitude is None else {datum: np.array([altitude])},
+        np.array([now_ns]),
+        None if error_m is None else np.array([error_m]),
+    )
+    (sheet,) = fact_sheets(*tagger.at(now_ns), asked)
+    if as_json:
+        typer.echo(msgspec.json.encode(sheet).decode())
+        return
+    table = Table("什么 what", "值 value", title=f"{float(x[0]):.7f}, {float(y[0]):.7f} (WGS 84)")
+    for name, value in msgspec.to_builtins(sheet).items():
+        if name != "layer_versions":
+            table.add_row(name, "—" if value is None else str(value))
+    console.print(table)
+
+
 def make_report(
     path: Path,
     city: City,
@@ -124,6 +236,7 @@ def make_report(
     constants: dict[str, str],
     layer_name: str | None,
     known: list[Layer],
+    layer_id: str | None = None,
 ) -> LayerReport:
     """Read a source and check it against a city.
 
@@ -133,8 +246,9 @@ def make_report(
     source = read_source(path, layer_name=layer_name)
     return check_layer(
         source,
-        id=path.stem,
+        id=layer_id or path.stem,
         role=role or guess_role(source),
+        replace_codes=city.old_codes,
         frame=city.frame,
         known=known,
         crs=crs,

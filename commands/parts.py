@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.live import CameraState, LiveState
 from api.mqtt_link import MqttLink
+from commands.map_watch import open_map, watch_map
 from commands.sharing import write_private
 from core import topics
 from core.city import AltitudeDatum
@@ -115,8 +116,9 @@ class StreamParts:
 
     def __init__(self, settings: Settings, city: City, clock: Clock) -> None:
         self._clock = clock
+        self._catalogue_path = settings.catalogue_path
         self.packs = load_packs(settings.packs)
-        self.tagger = Tagger(city)
+        self.tagger = open_map(settings, city)
         warm_up(self.tagger, city)
         self.store = open_store(settings, city, self.packs)
         self.tracker = ThingTracker()
@@ -136,6 +138,10 @@ class StreamParts:
             observed=self._observed,
             clock=clock,
         )
+
+    async def watch_map(self) -> None:
+        """Take newly imported layers into use, until cancelled."""
+        await watch_map(self._catalogue_path, self.tagger)
 
     async def watch_deadlines(self) -> None:
         """Escalate the cases whose time runs out, until cancelled."""

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from commands.city_process import CityProcess
+from commands.map_watch import open_map, watch_map
 from commands.parts import (
     ApiParts,
     ArchiveParts,
@@ -28,7 +29,6 @@ from core.errors import ServiceError, SettingsError
 from core.heartbeat import beat
 from core.settings import Settings
 from geo.city import load_city
-from geo.tagging import Tagger
 from ingest.bridge import Bridge
 from ingest.kafka_log import KafkaLog
 from ingest.mqtt_source import MqttSource
@@ -127,6 +127,7 @@ async def _run_streams(settings: Settings, _clock: str | None, ready: asyncio.Ev
                 "decisions": parts.decisions.run(),
                 "things": parts.keep_things(),
                 "deadlines": parts.watch_deadlines(),
+                "map": parts.watch_map(),
                 "streams": crash_of(app),
             }
         )
@@ -147,10 +148,16 @@ async def _start(app: Any, broker: str) -> None:
 async def _run_archive(settings: Settings, _clock: str | None, ready: asyncio.Event) -> None:
     clock = SystemClock()
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
-    parts = await asyncio.to_thread(ArchiveParts, settings, city, clock, Tagger(city))
+    tagger = await asyncio.to_thread(open_map, settings, city)
+    parts = await asyncio.to_thread(ArchiveParts, settings, city, clock, tagger)
     async with parts:
         ready.set()
-        await parts.archiver.run()
+        await run_until_failure(
+            {
+                "archive": parts.archiver.run(),
+                "map": watch_map(settings.catalogue_path, tagger),
+            }
+        )
 
 
 async def _run_vision(settings: Settings, clock: str | None, ready: asyncio.Event) -> None:
@@ -175,11 +182,12 @@ async def _run_api(settings: Settings, _clock: str | None, ready: asyncio.Event)
     clock = SystemClock()
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     store = await asyncio.to_thread(open_store, settings, city, load_packs(settings.packs))
+    tagger = await asyncio.to_thread(open_map, settings, city)
     api = ApiParts(
         settings,
         city=city,
         store=store,
-        tagger=Tagger(city),
+        tagger=tagger,
         clock=clock,
         live=None,
         broker=broker_address(settings),
@@ -188,13 +196,15 @@ async def _run_api(settings: Settings, _clock: str | None, ready: asyncio.Event)
     told = "" if settings.api.secret() else f"  token for writing: {api.token}"
     console.print(api.url + told)
     serving = asyncio.create_task(api.serve())
+    watching = asyncio.create_task(watch_map(settings.catalogue_path, tagger))
     ready.set()
     try:
         # Shielded: cut short, the server would leave its streams and its own end unfinished.
         await asyncio.shield(serving)
     finally:
+        watching.cancel()
         await api.stop()
-        await asyncio.gather(serving, return_exceptions=True)
+        await asyncio.gather(serving, watching, return_exceptions=True)
         await asyncio.to_thread(store.close)
 
 

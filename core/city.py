@@ -19,6 +19,9 @@ class LayerRole(StrEnum):
     GRID = "grid"  # 单元网格
     ROAD = "road"
     BUILDING = "building"
+    COMPONENT = "component"  # 部件: manholes, lamps, bins; with the unit that answers for each
+    SITE = "site"  # building sites, markets, squares: grounds with an operator
+    COVERAGE = "coverage"  # what a camera sees
     ZONE = "zone"  # ground areas with a purpose; the kind says which, see ZONE_KINDS
     AIRSPACE = "airspace"  # volumes with floor and ceiling
     DEVICE = "device"  # fixed sensors and registered aircraft

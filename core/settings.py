@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         "`:city`), or a folder with a city profile (`city.yaml`) or data",
     )
     city_seed: int = Field(7, description="Seed of what is generated in the city")
+    layers: Path | None = Field(
+        None,
+        description="Catalogue of imported layers; `layers.yaml` of the city's folder, or of the "
+        "data folder, unless given",
+    )
     broker: str = Field(
         "embedded://", description="The log: `embedded://[/path]` or `kafka://host:9092`"
     )
@@ -166,6 +171,14 @@ class Settings(BaseSettings):
             return self.store
         password = quote(self.store_password_file.read_text(encoding="utf-8").strip(), safe="")
         return self.store.replace("@", f":{password}@", 1)
+
+    @property
+    def catalogue_path(self) -> Path:
+        """The catalogue of imported layers: the city folder's, or the data folder's."""
+        if self.layers is not None:
+            return self.layers
+        folder = Path(self.city)
+        return (folder if folder.is_dir() else self.data_dir) / "layers.yaml"
 
     @property
     def archive_dir(self) -> Path:

@@ -20,6 +20,7 @@ from pyproj import CRS
 from core.city import AltitudeDatum, LayerRole
 from core.errors import GeometryError, InputError, LayerError
 from core.incidents import Text
+from geo.code_changes import resolve_code
 from geo.crs import BD09, GCJ02, WGS84, geometries_to_wgs84, normal_crs
 from geo.schedule import Schedule
 from geo.sources.reader import read_source
@@ -32,7 +33,7 @@ COLUMNS = ("feature_id", "code", "name", "kind", "generated")
 AIRSPACE_COLUMNS = ("floor_m", "ceiling_m", "datum", "ceiling_datum", "active")
 
 #: What ``fields`` of :func:`read_layer` may name.
-FIELD_NAMES = ("id", "code", "name", "kind", *AIRSPACE_COLUMNS)
+FIELD_NAMES = ("id", "code", "name", "kind", *AIRSPACE_COLUMNS, "unit")
 
 _AREA_ROLES = frozenset(
     {
@@ -123,6 +124,7 @@ def build_layer(
     datum: Sequence[str] | None = None,
     ceiling_datum: Sequence[str] | None = None,
     active: Sequence[str] | None = None,
+    unit: Sequence[str] | None = None,
     crs: str = WGS84,
     repaired_count: int = 0,
     dropped_count: int = 0,
@@ -145,6 +147,7 @@ def build_layer(
         ceiling_datum: Airspace only: likewise for the ceiling, where it is another one.
         active: Airspace only: when it is active, as :class:`geo.schedule.Schedule` writes it;
             empty for always.
+        unit: Who answers for each feature, where that is known; mostly of components.
         crs: The CRS the data came in, for the record.
         repaired_count: Geometries that were repaired before.
         dropped_count: Features that were left out before.
@@ -175,6 +178,8 @@ def build_layer(
         "kind": pd.Series(list(kind or empty), dtype=object),
         "generated": np.full(n, generated),
     }
+    if unit is not None or role is LayerRole.COMPONENT:
+        data["unit"] = pd.Series(list(unit or empty), dtype=object)
     if role is LayerRole.AIRSPACE:
         if floor_m is None or ceiling_m is None or datum is None:
             raise LayerError(
@@ -234,7 +239,7 @@ def read_layer(
         fields: Which column of the file is ``id``, ``code``, ``name``, ``kind``, ``floor_m``,
             ``ceiling_m``, ``datum``; a column of the same name is found by itself.
         constants: Values for all features of the columns the file does not have.
-        replace_codes: Stale codes and what they are now.
+        replace_codes: Stale codes and what they are now, as :mod:`geo.code_changes` has them.
         layer_name: Which layer of a file that has several.
 
     Raises:
@@ -290,7 +295,7 @@ def layer_of_source(
         shapes = _polygons_only(shapes, where)
     columns = _columns(table, dict(fields or {}), dict(constants or {}), where)
     if "code" in columns and replace_codes:
-        columns["code"] = [replace_codes.get(code, code) for code in columns["code"]]
+        columns["code"] = [resolve_code(code, replace_codes) for code in columns["code"]]
     return build_layer(
         id,
         role,
@@ -305,6 +310,7 @@ def layer_of_source(
         datum=columns.get("datum"),
         ceiling_datum=columns.get("ceiling_datum"),
         active=columns.get("active"),
+        unit=columns.get("unit"),
         crs=source_crs,
         repaired_count=int(broken.sum()),
         dropped_count=int((~present).sum()),

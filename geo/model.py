@@ -29,6 +29,7 @@ class City:
         units: Who answers for what and where.
         workers: Grid workers and their areas.
         survey_spots: Where a dock's aircraft is meant to look, (lon, lat) by the dock's serial.
+        old_codes: Area codes of former years, as :mod:`geo.code_changes` has them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class City:
     units: tuple[Unit, ...] = ()
     workers: tuple[Worker, ...] = ()
     survey_spots: dict[str, tuple[float, float]] = field(default_factory=dict)
+    old_codes: dict[str, str] = field(default_factory=dict)
 
     def layers_of(self, role: LayerRole) -> list[Layer]:
         """The layers of a role, in the order of the profile."""

@@ -19,6 +19,7 @@ from core.city import Camera, Device, Dock, LayerRole, Unit, Worker
 from core.errors import GeometryError, LayerError
 from core.incidents import Text
 from core.strict_yaml import read_struct
+from geo.code_changes import check_old_codes
 from geo.crs import MetricFrame, normal_crs
 from geo.generator import District, Street, generate_inside
 from geo.layers import FIELD_NAMES, Layer, build_layer, read_layer
@@ -78,6 +79,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     units: tuple[Unit, ...] = ()
     workers: tuple[Worker, ...] = ()
     generate: GenerateSpec | None = None
+    old_codes: dict[str, str] = {}
 
 
 def parse_profile(text: str, where: str) -> Profile:
@@ -97,7 +99,7 @@ def parse_profile(text: str, where: str) -> Profile:
         Traceback (most recent call last):
         ...
         core.errors.LayerError: city.yaml line 3: unknown key 'layer'; accepted: name, crs, \
-title, layers, devices, cameras, docks, units, workers, generate
+title, layers, devices, cameras, docks, units, workers, generate, old_codes
     """
     profile = read_struct(text, Profile, where, what="a city profile", error=LayerError)
     _check_profile(profile, where)
@@ -148,7 +150,7 @@ def load_profiled_city(folder: Path, *, seed: int = 7) -> City:
             title=spec.title,
             fields=spec.fields,
             constants=spec.constants,
-            replace_codes=spec.replace_codes,
+            replace_codes=profile.old_codes | spec.replace_codes,
             layer_name=spec.layer,
         )
         if spec.codes_from is not None:
@@ -182,10 +184,12 @@ def load_profiled_city(folder: Path, *, seed: int = 7) -> City:
         units=profile.units + (made.units if made else ()),
         workers=profile.workers + (made.workers if made else ()),
         survey_spots=made.survey_spots if made else {},
+        old_codes=profile.old_codes,
     )
 
 
 def _check_profile(profile: Profile, where: str) -> None:
+    check_old_codes(profile.old_codes, where)
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", profile.name):
         raise LayerError(
             f"{where}: name: lower case letters, digits, - and _ were wanted (it is a level of "

@@ -222,6 +222,16 @@ class Tags:
         """Which rows are over or under a volume of a kind with no altitude to compare."""
         return self._mask(self._unsure, self._tagger.airspace_features.of_kind(kind))
 
+    @property
+    def road_features_of_rows(self) -> NDArray[np.int64]:
+        """Which road of the tagger is near each row, shape (n,); -1 where none is."""
+        return self._road
+
+    def airspaces_unsure(self, row: int) -> tuple[str, ...]:
+        """Ids of the volumes over or under a row that its altitudes cannot be compared with."""
+        ids = self._tagger.airspace_features.ids
+        return tuple(ids[feature] for feature in self._unsure.of_row(row))
+
     def zones(self, row: int) -> tuple[str, ...]:
         """Ids of the zones that a row lies in, in feature order."""
         ids = self._tagger.zone_features.ids
@@ -317,6 +327,7 @@ class Tagger:
         self._frame = city.frame
         self._levels = [_Areas(city.layers_of(role)) for role, _ in _LEVELS]
         self.has_areas = any(len(level) for level in self._levels)
+        self.grid_features = self._levels[0]
         self.zone_features = _Areas(city.layers_of(LayerRole.ZONE))
         self.airspace_features = _Volumes(city.layers_of(LayerRole.AIRSPACE))
         self.road_features = _Roads(city.layers_of(LayerRole.ROAD), self._frame)

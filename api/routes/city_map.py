@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
+from numpy.typing import NDArray
 
 from api.answers import GEOJSON, JsonBytes, as_json, encoded
 from api.live import camera_silence
 from api.query import Parameter, Parameters
 from api.schemas import PROBLEMS, answer
 from api.services import Services
-from core.city import Camera
+from core.city import AltitudeDatum, Camera
 from core.errors import InputError, NotFoundError
 from core.events import Place
-from core.units import ns_to_rfc3339
+from core.units import ns_to_rfc3339, rfc3339_to_ns
+from geo.crs import convert_points
+from geo.fact_sheet import Asked, fact_sheets
+from geo.layers import Layer
+from geo.live_map import LiveTagger
+from geo.model import City
+from geo.tagging import Tagger
 from store.documents import join_array, thing_body
 from store.things import Thing
 
@@ -31,9 +38,15 @@ _NONE = Parameters()
 
 
 class _Points(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a tagging request."""
+    """The body of a tagging request; every list but points may be left out."""
 
     points: list[tuple[float, float]]
+    crs: str = "EPSG:4326"
+    altitudes_m: list[float | None] | None = None
+    datum: AltitudeDatum = AltitudeDatum.AGL
+    errors_m: list[float | None] | None = None
+    time: str | None = None
+    detail: Literal["place", "full"] = "place"
 
 
 _POINTS = msgspec.json.Decoder(_Points)
@@ -42,13 +55,19 @@ _POINTS = msgspec.json.Decoder(_Points)
 def build_router(services: Services) -> APIRouter:
     """The routes of the map."""
     router = APIRouter(tags=["map"], responses=PROBLEMS)
-    city, store = services.city, services.store
+    store = services.store
 
     @router.post(
         "/geo/tag",
         summary="Where points are: district, street, community, grid, road, zones",
-        description=f'Up to {MAX_POINTS:,} points `{{"points": [[lon, lat], …]}}` in WGS 84 '
-        "degrees; the places come in the same order, unknown levels are null.",
+        description=f'Up to {MAX_POINTS:,} points `{{"points": [[lon, lat], …]}}`; the places '
+        "come in the same order, in WGS 84, unknown levels are null. `crs` says what the points "
+        "are in: EPSG:4326 (the default), GCJ-02, BD-09, EPSG:4490, EPSG:4549 and so on. "
+        "`altitudes_m` with their `datum` place them in airspace, `errors_m` (one sigma) give the "
+        "grids that a point may lie in with their shares, `time` (RFC 3339, now unless given) "
+        "picks the versions of layers and the hours of airspace. `detail: full` adds Beidou and "
+        "H3 codes, the side of the road, the nearest component and its unit, and why a level is "
+        "null.",
         response_class=JsonBytes,
         responses=answer("The places", {"places": [Place]}),
         openapi_extra={
@@ -84,16 +103,17 @@ def build_router(services: Services) -> APIRouter:
                     "feature_count": len(layer),
                     "url": f"/layers/{layer.id}",
                 }
-                for layer in city.layers.values()
+                for layer in _layers(services).values()
             ]
         )
 
     @router.get("/layers/{layer_id}", summary="A layer as GeoJSON", response_class=JsonBytes)
     def get_layer(request: Request, layer_id: str) -> Response:
         _NONE.read(request)
-        layer = city.layers.get(layer_id)
+        layers = _layers(services)
+        layer = layers.get(layer_id)
         if layer is None:
-            known = ", ".join(city.layers)
+            known = ", ".join(layers)
             raise NotFoundError(f"layer {layer_id[:80]!r}: there is none with this id; {known}")
         headers = {"ETag": f'"{layer.version}"', "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == headers["ETag"]:
@@ -141,26 +161,65 @@ def build_router(services: Services) -> APIRouter:
     return router
 
 
+def _layers(services: Services) -> dict[str, Layer]:
+    """The layers that count now."""
+    return map_at(services, services.clock.now_ns())[1].layers
+
+
+def map_at(services: Services, time_ns: int) -> tuple[Tagger, City]:
+    """The map that counts at an instant."""
+    if isinstance(services.tagger, LiveTagger):
+        return services.tagger.at(time_ns)
+    return services.tagger, services.city
+
+
 def _tag(services: Services, body: bytes) -> Response:
     try:
-        points = _POINTS.decode(body).points
+        asked = _POINTS.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise InputError(f'body: {{"points": [[lon, lat], …]}} was wanted: {exc}') from exc
+    points = asked.points
     if len(points) > MAX_POINTS:
         raise InputError(f"body.points: at most {MAX_POINTS} were wanted, got {len(points)}")
-    places: list[bytes] = []
-    if points:
-        lon, lat = np.array(points, dtype=np.float64).T
-        wrong = np.flatnonzero((np.abs(lon) > 180.0) | (np.abs(lat) > 90.0))
-        if len(wrong):
-            row = int(wrong[0])
-            raise InputError(
-                f"body.points[{row}]: [lon, lat] in -180..180 and -90..90 was wanted, "
-                f"got {list(points[row])}"
-            )
-        tags = services.tagger.tag(lon, lat)
-        places = [as_json(_full_place(tags.place(row, *points[row]))) for row in range(len(points))]
+    if not points:
+        return JsonBytes(b'{"places":[]}')
+    time_ns = services.clock.now_ns() if asked.time is None else rfc3339_to_ns(asked.time)
+    tagger, city = map_at(services, time_ns)
+    xy = np.array(points, dtype=np.float64)
+    lon, lat = convert_points(xy[:, 0], xy[:, 1], asked.crs, "EPSG:4326")
+    wrong = np.flatnonzero(~((np.abs(lon) <= 180.0) & (np.abs(lat) <= 90.0)))
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(
+            f"body.points[{row}]: a position on Earth, [lon, lat] in -180..180 and -90..90 or a "
+            f"pair that {asked.crs} can express, was wanted, got {list(points[row])}"
+        )
+    heights = _column(asked.altitudes_m, len(points), "altitudes_m")
+    altitudes = {} if asked.altitudes_m is None else {asked.datum: heights}
+    times = np.full(len(points), time_ns, dtype=np.int64)
+    errors = _column(asked.errors_m, len(points), "errors_m")
+    if asked.detail == "full":
+        whole = Asked.of_points(lon, lat, altitudes, times, errors)
+        places = [as_json(sheet) for sheet in fact_sheets(tagger, city, whole)]
+    else:
+        tags = tagger.tag(lon, lat, altitudes or None, times)
+        plain = asked.crs == "EPSG:4326"  # positions are given back as they were written
+        places = []
+        for row, point in enumerate(points):
+            x, y = point if plain else (float(lon[row]), float(lat[row]))
+            error = float(errors[row])
+            places.append(as_json(_full_place(tags.place(row, x, y, error, error))))
     return JsonBytes(b'{"places":%b}' % join_array(places))
+
+
+def _column(values: list[float | None] | None, count: int, name: str) -> NDArray[np.float64]:
+    if values is None:
+        return np.full(count, np.nan)
+    if len(values) != count:
+        raise InputError(
+            f"body.{name}: one value for each of the {count} points was wanted, got {len(values)}"
+        )
+    return np.array([np.nan if one is None else one for one in values], dtype=np.float64)
 
 
 def _full_place(place: Place) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from geo.checks.anchors import check_anchors
 from geo.checks.partition import Partition, check_partition
 from geo.checks.placement import Misfit, Placement, check_placement
 from geo.checks.readings import UNSHIFTED_TWICE
+from geo.code_changes import resolve_code
 from geo.crs import MAINLAND_BOX, MetricFrame, crs_title
 from geo.grid_codes import LEVEL_DIGITS, is_area_code
 from geo.layers import Layer, decide_crs, layer_of_source, present_shapes
@@ -235,7 +236,7 @@ def _placed(
             return []
         return [cell_text(value) for value in source.columns[named[column]][present]]
 
-    codes = [replace_codes.get(code, code) for code in texts("code")]
+    codes = [resolve_code(code, replace_codes) for code in texts("code")]
     try:
         if role in {LayerRole.AIRSPACE, LayerRole.CUSTOM}:
             anchored = check_anchors(source.shapes[present], used)

@@ -12,6 +12,7 @@ import pytest
 from api.live import CameraState
 from core.events import Edge
 from core.ports import Rejection
+from geo.crs import wgs84_to_gcj02
 from store.things import Thing
 
 
@@ -219,3 +220,44 @@ async def test_openapi_describes_every_route(client: httpx.AsyncClient) -> None:
             assert operation["summary"], path
     names = {one["name"] for one in document["paths"]["/incidents"]["get"]["parameters"]}
     assert {"bbox", "area", "from", "to", "limit", "cursor"} <= names
+
+
+async def test_points_of_other_systems_with_errors_altitudes_and_everything(
+    client: httpx.AsyncClient,
+) -> None:
+    lon, lat = wgs84_to_gcj02(120.3846, 36.0614)
+    body = {
+        "points": [[float(lon), float(lat)], [1.0, 1.0]],
+        "crs": "GCJ-02",
+        "altitudes_m": [50.0, None],
+        "datum": "wgs84",
+        "errors_m": [30.0, None],
+        "time": "2026-07-01T00:00:00Z",
+        "detail": "full",
+    }
+    answer = await client.post("/geo/tag", json=body)
+    assert answer.status_code == 200
+    first, second = answer.json()["places"]
+    assert first["lon_deg"] == pytest.approx(120.3846, abs=1e-8)
+    assert first["beidou_code"] == "N51J001831A024117221"
+    assert len(first["beidou_code_3d"]) == 32
+    assert len(first["grid_shares"]) > 1
+    assert first["generated"] is True
+    assert second["unknown"]["grid_code"] == "outside_city"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"errors_m": [1.0, 2.0]}, "body.errors_m: one value for each of the 1 points"),
+        ({"crs": "mars"}, "EPSG:<number>, GCJ-02 or BD-09 was wanted"),
+        ({"time": "soon"}, "soon"),
+        ({"crs": "EPSG:4549", "points": [[1e12, 1e12]]}, "body.points[0]"),
+    ],
+)
+async def test_wrong_questions_are_told(
+    client: httpx.AsyncClient, more: dict[str, object], words: str
+) -> None:
+    answer = await client.post("/geo/tag", json={"points": [[120.0, 36.0]]} | more)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]

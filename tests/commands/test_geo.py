@@ -66,3 +66,36 @@ def test_slips_are_told(words: list[str], wanted: str) -> None:
     result = CliRunner().invoke(app, ["geo", *words])
     assert result.exit_code != 0
     assert wanted in str(result.exception)
+
+
+def test_import_is_a_dry_run_until_it_is_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QINGNIAO_DATA_DIR", str(tmp_path / "data"))
+    path = str(a_file(tmp_path, code=["370299", "370298"]))
+    words = ["import", path, "--id", "mine", "--crs", "EPSG:4326"]
+    code, output = run(*words)
+    assert (code, (tmp_path / "data" / "layers.yaml").exists()) == (0, False)
+    assert "dry run, nothing was changed" in output
+    code, output = run(*words, "--apply", "--valid-from", "2026-01-01T00:00:00Z")
+    assert code == 0, output
+    assert "version:" in (tmp_path / "data" / "layers.yaml").read_text()
+    code, output = run("tag", "120.005", "36.005", "--json")
+    assert code == 0, output
+    assert json.loads(output)["district_code"] == "370299"
+
+
+def test_a_refused_layer_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QINGNIAO_DATA_DIR", str(tmp_path / "data"))
+    code, output = run("import", str(a_file(tmp_path, code=["1", "2"])), "--id", "x", "--apply")
+    assert code == 1
+    assert "nothing was changed" in output
+    assert not (tmp_path / "data" / "layers.yaml").exists()
+
+
+def test_tag_tells_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QINGNIAO_DATA_DIR", str(tmp_path))
+    code, output = run("tag", "120.389733162", "36.061676488", "--crs", "GCJ-02", "--error-m", "20")
+    assert code == 0, output
+    assert "120.3846000, 36.0614000 (WGS 84)" in output
+    assert "N51J001831A02411" in output

@@ -1,0 +1,150 @@
+"""The map in use: the right version of every layer for each instant, swapped while in use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.city import AltitudeDatum
+from core.events import Place
+from geo.catalogue import Catalogue
+from geo.model import City
+from geo.tagging import Tagger, Tags
+
+
+class LiveTagger(Tagger):
+    """A tagger whose layers change: by date within the catalogue, and when one is swapped in.
+
+    What a row is tagged with depends on its own time and the catalogue only, so a replay with
+    the same catalogue gives the same tags. A swap is one assignment: a batch is tagged wholly by
+    the maps from before it or wholly by those after it, and its places say which.
+
+    Args:
+        city: The city with the layers that have no dates.
+        catalogue: Versions that replace or add to them.
+
+    Example:
+        >>> from geo.city import generate_city
+        >>> tagger = LiveTagger(generate_city(7))
+        >>> len(tagger.tag(np.array([120.38]), np.array([36.06]), None, np.array([0])))
+        1
+    """
+
+    def __init__(self, city: City, catalogue: Catalogue | None = None) -> None:
+        self._base = city
+        self._epochs = _build(city, catalogue or Catalogue())
+        self.swap_count = 0
+
+    def swap(self, catalogue: Catalogue) -> None:
+        """Take another catalogue into use; builds first, then changes over at once."""
+        self._epochs = _build(self._base, catalogue)
+        self.swap_count += 1
+
+    def at(self, time_ns: int) -> tuple[Tagger, City]:
+        """The tagger and the city with the layers that count at an instant."""
+        epochs = self._epochs
+        _, tagger, city = epochs[_epoch_of(epochs, np.array([time_ns]))[0]]
+        return tagger, city
+
+    def tag(
+        self,
+        lon_deg: NDArray[np.float64],
+        lat_deg: NDArray[np.float64],
+        altitudes: Mapping[AltitudeDatum, NDArray[np.float64]] | None = None,
+        time_ns: NDArray[np.int64] | None = None,
+    ) -> Tags:
+        """Tag a batch, each row by the layers that count at its time.
+
+        Args:
+            lon_deg: Shape (n,), WGS 84 degrees, NaN where unknown.
+            lat_deg: Shape (n,).
+            altitudes: Metres by datum, each of shape (n,), NaN where unknown.
+            time_ns: UTC nanoseconds, shape (n,); the latest versions count without it.
+
+        Raises:
+            GeometryError: The arrays have different shapes.
+        """
+        epochs = self._epochs
+        if len(epochs) == 1 or time_ns is None or not len(time_ns):
+            return epochs[-1][1].tag(lon_deg, lat_deg, altitudes, time_ns)
+        epoch = _epoch_of(epochs, time_ns)
+        first = int(epoch[0])
+        if (epoch == first).all():
+            return epochs[first][1].tag(lon_deg, lat_deg, altitudes, time_ns)
+        parts = {}
+        for number in np.unique(epoch).tolist():
+            rows = np.flatnonzero(epoch == number)
+            some = {datum: values[rows] for datum, values in (altitudes or {}).items()}
+            tags = epochs[number][1].tag(lon_deg[rows], lat_deg[rows], some or None, time_ns[rows])
+            parts[number] = (rows, tags)
+        return _SplitTags(len(lon_deg), parts)
+
+
+class _SplitTags(Tags):
+    """Tags of a batch across a change of versions: each row's own epoch answers."""
+
+    def __init__(self, count: int, parts: Mapping[int, tuple[NDArray[np.int64], Tags]]) -> None:
+        self._count = count
+        self._parts = list(parts.values())
+        self._where: dict[int, tuple[Tags, int]] = {}
+        self.road_distance_m = np.full(count, np.nan)
+        self.layer_versions = {}
+        for rows, tags in self._parts:
+            self.road_distance_m[rows] = tags.road_distance_m
+            self.layer_versions = tags.layer_versions  # of the last epoch; places have their own
+            for inner, row in enumerate(rows.tolist()):
+                self._where[row] = (tags, inner)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def in_zone(self, kind: str) -> NDArray[np.bool_]:
+        return self._gather("in_zone", kind)
+
+    def in_airspace(self, kind: str) -> NDArray[np.bool_]:
+        return self._gather("in_airspace", kind)
+
+    def airspace_unsure(self, kind: str) -> NDArray[np.bool_]:
+        return self._gather("airspace_unsure", kind)
+
+    def zones(self, row: int) -> tuple[str, ...]:
+        tags, inner = self._where[row]
+        return tags.zones(inner)
+
+    def airspaces(self, row: int) -> tuple[str, ...]:
+        tags, inner = self._where[row]
+        return tags.airspaces(inner)
+
+    def place(self, row: int, *args: float | None, **more: float | None) -> Place:
+        tags, inner = self._where[row]
+        return tags.place(inner, *args, **more)
+
+    def _gather(self, method: str, kind: str) -> NDArray[np.bool_]:
+        mask = np.zeros(self._count, dtype=np.bool_)
+        for rows, tags in self._parts:
+            mask[rows] = getattr(tags, method)(kind)
+        return mask
+
+
+_Epochs = list[tuple[int, Tagger, City]]
+
+
+def _build(city: City, catalogue: Catalogue) -> _Epochs:
+    """A tagger for every span in which no version changes."""
+    epochs: _Epochs = []
+    for begin in catalogue.changes_ns():
+        layers = city.layers | catalogue.at(begin)
+        versions = {name: layer.version for name, layer in layers.items()}
+        if epochs and versions == {n: one.version for n, one in epochs[-1][2].layers.items()}:
+            continue
+        then = replace(city, layers=layers)
+        epochs.append((begin, Tagger(then), then))
+    return epochs
+
+
+def _epoch_of(epochs: _Epochs, time_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    begins = np.array([begin for begin, _, _ in epochs], dtype=np.int64)
+    return np.maximum(np.searchsorted(begins, time_ns, side="right") - 1, 0)
