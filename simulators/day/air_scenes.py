@@ -258,7 +258,8 @@ class AirDay:
                         Telling(
                             at_ns=at_ns,
                             measures={**measures, "flight_count": float(count)},
-                            labels=plot.labels,
+                            # A slot is half an hour, and a dock flies once in it.
+                            labels={**plot.labels, "flight": self._flight_id(dock, at_ns)},
                             sure=True,
                         )
                     )
@@ -273,6 +274,10 @@ class AirDay:
                         sigma_m=(0.6, 0.6),
                     )
                 )
+
+    def _flight_id(self, dock: Dock, at_ns: int) -> str:
+        slot = (at_ns - self.diary.start_ns) // (BLOCK_S * NS_PER_S)
+        return f"{self.camera_of(dock)}-{slot:03d}"
 
     # -- errands ------------------------------------------------------------------------------
 
