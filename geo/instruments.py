@@ -322,7 +322,7 @@ class _Ground:
                     (kind, _box(middle + aside * right, along, length, width)),
                 )
         whole = np.flatnonzero(shapely.area(self._cells) > 7000.0)
-        for cell in self._rng.permutation(whole)[:count].tolist():
+        for cell in self._rng.permutation(whole)[: 2 * count].tolist():
             self._zones.append(("site", self._cells[cell].buffer(-14.0)))
         west, south, east, north = shapely.total_bounds(self._cells)
         self.river = np.array(

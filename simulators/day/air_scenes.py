@@ -126,14 +126,9 @@ class AirDay:
         for number in range(max(1, round(18 * self.factor))):
             at = homes[int(diary.rng.integers(len(homes)))]
             self._building(f"plot-{number + 1:03d}", at, number)
-        for number in range(max(1, round(14 * self.factor))):
-            if sites:
-                site = sites[number % len(sites)]
-                # Other corners of a large site are other plots.
-                angle = 2.1 * (number // len(sites))
-                reach = 16.0 if number >= len(sites) else 0.0
-                at = (site.x + reach * math.sin(angle), site.y + reach * math.cos(angle))
-                self._soil(f"site-{number + 1:03d}", at, number)
+        # A site is one thing, however many corners of it lie bare.
+        for number, site in enumerate(sites[: max(1, round(14 * self.factor))]):
+            self._soil(f"site-{number + 1:03d}", (site.x, site.y), number)
 
     def _places(self, role: LayerRole) -> list[tuple[float, float]]:
         frame = self.diary.places.frame
