@@ -137,6 +137,10 @@ def simulate(
         str | None,
         typer.Option(help="none, mild, rough, hostile, or e.g. mild,loss=0.01,storm=2."),
     ] = None,
+    weather: Annotated[
+        str | None,
+        typer.Option(help="Before the cameras: city (as it goes), sun, rain, fog, night, …"),
+    ] = None,
     city: CityOption = None,
     clock: ClockOption = None,
 ) -> None:
@@ -147,6 +151,7 @@ def simulate(
     from simulators.day.runner import run_day
     from simulators.faults import parse_faults
     from simulators.runner import run_simulators
+    from simulators.views import conditions_of
 
     if script not in {"block", "day"}:
         raise InputError(f"--script: block or day was wanted, got {script!r}")
@@ -172,6 +177,7 @@ def simulate(
         published_path=published,
         duration_s=duration,
         faults=None if faults is None else parse_faults(faults),
+        conditions=None if weather is None else conditions_of(weather, seed, city_clock.epoch_ns),
     )
 
 

@@ -24,6 +24,7 @@ from scenarios.lifecycle import (
 from scenarios.loader import load_packs
 from scenarios.model import Rule, Scenario
 from scenarios.verdicts import VERDICT_NAMES
+from simulators.devices.catalogue import CATALOGUE
 
 _WRITTEN = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
 
@@ -34,6 +35,7 @@ def write_pages(folder: Path, *, check_only: bool) -> list[str]:
         "settings.md": _settings_page(),
         "topics.md": _topics_page(),
         "scenarios.md": _scenarios_page(),
+        "devices.md": _devices_page(),
         "case-process.md": _case_process_page(),
     }
     stale = []
@@ -87,6 +89,34 @@ def _topics_page() -> str:
         "given, a device without `time` is given the time of receipt, one without `lon` and `lat` "
         "the place it has in the register of devices. Unknown keys are ignored.\n"
     )
+
+
+def _devices_page() -> str:
+    lines = [
+        "# Simulated devices\n\n",
+        _WRITTEN,
+        (
+            "What stands in `generated:street`, `generated:district` and `generated:city`, and "
+            "how it reports; [observations.md](observations.md) says what happens to it in a "
+            "scripted day.\n\n"
+        ),
+        "| kind | field | format | every | oftener | measures (step, noise) |\n",
+        "|---|---|---|---|---|---|\n",
+    ]
+    for name, kind in sorted(CATALOGUE.items()):
+        oftener = "on change" if kind.on_change else ""
+        if kind.alert is not None:
+            alert = kind.alert
+            oftener = f"{alert.interval_s} s from `{alert.measure}` {alert.level:g}"
+        form = f"{kind.wire} {kind.model}".strip()
+        measures = ", ".join(
+            f"`{one.measure}` ({one.quantum:g}, {one.noise:g})" for one in kind.signals
+        )
+        lines.append(
+            f"| `{name}` | {kind.sector} | {form} | {kind.interval_s} s | {oftener} | "
+            f"{measures} |\n"
+        )
+    return "".join(lines)
 
 
 def _scenarios_page() -> str:

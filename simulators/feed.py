@@ -7,7 +7,7 @@ for; at most one block of readings is held.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from core.city import Dock
@@ -24,6 +24,7 @@ from simulators.rendering import CityPainter
 from simulators.scribe import BLOCK_S
 from simulators.script import Block
 from simulators.sensors import SENSOR_KINDS, sensor_messages
+from simulators.views import Conditions
 from simulators.world import World
 
 #: City time between two frames of a camera.
@@ -111,10 +112,16 @@ def frames_due(world: World, start_ns: int, end_ns: int) -> Iterator[FrameDue]:
 
 
 class FrameMaker:
-    """Takes the pictures of all cameras of a world; keeps what stands still between them."""
+    """Takes the pictures of all cameras of a world; keeps what stands still between them.
 
-    def __init__(self, world: World) -> None:
+    Args:
+        world: What they look at.
+        conditions: Air and light by city time; a calm overcast day unless given.
+    """
+
+    def __init__(self, world: World, conditions: Callable[[int], Conditions] | None = None) -> None:
         self._world = world
+        self._conditions = conditions
         self._painter = CityPainter(world.city, world.seed)
         # One per camera, replaced in the next block.
         self._simulators: dict[str, tuple[int, CameraSimulator]] = {}
@@ -155,7 +162,12 @@ class FrameMaker:
             around=None if dock is None else world.city.survey_spots.get(dock.dock_sn),
         )
         made = CameraSimulator(
-            camera_id, world.city, (*block.actors, *passers), world.seed, self._painter
+            camera_id,
+            world.city,
+            (*block.actors, *passers),
+            world.seed,
+            self._painter,
+            conditions=self._conditions,
         )
         self._simulators[camera_id] = (block.index, made)
         return made

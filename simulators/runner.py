@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +23,7 @@ from simulators.faults import FaultPlan, inject
 from simulators.feed import FrameMaker, frames_due, reading_messages
 from simulators.publisher import Connection, PublishedLog
 from simulators.truth import TruthWriter
+from simulators.views import Conditions
 from simulators.world import World
 
 _LOG = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ def run_simulators(
     duration_s: float | None = None,
     cameras: bool = True,
     faults: FaultPlan | None = None,
+    conditions: Callable[[int], Conditions] | None = None,
     stop: threading.Event | None = None,
 ) -> RunCounts:
     """Publish a simulated city until it is over, stopped, or the process gets SIGTERM.
@@ -103,6 +106,7 @@ def run_simulators(
         duration_s: Wall seconds of the run, counted from the clock's start; None has no end.
         cameras: Whether cameras take pictures.
         faults: What the network does to readings; a few repeats and delays unless given.
+        conditions: Air and light before the cameras, by city time; calm and overcast unless given.
         stop: Set from elsewhere to end the run; SIGTERM and SIGINT do the same when this runs
             in a process's main thread, and then end the process if a camera does not stop in
             time.
@@ -128,7 +132,7 @@ def run_simulators(
         if cameras and city.cameras:
             camera_thread = threading.Thread(
                 target=_publish_frames,
-                args=(world, broker, pace, end_ns, published, counts, pictures_ready),
+                args=(world, broker, pace, end_ns, published, counts, pictures_ready, conditions),
                 name="cameras",
                 daemon=True,
             )
@@ -214,10 +218,11 @@ def _publish_frames(
     published: PublishedLog,
     counts: RunCounts,
     ready: threading.Event,
+    conditions: Callable[[int], Conditions] | None,
 ) -> None:
     # A world of its own: blocks are kept without a lock, and both say the same.
     world = World(world.city, seed=world.seed, epoch_ns=world.epoch_ns)
-    maker = FrameMaker(world)
+    maker = FrameMaker(world, conditions)
     connection = Connection(broker, f"qingniao-sim-frames-{os.getpid()}")
     try:
         maker.prepare()

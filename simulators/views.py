@@ -8,7 +8,7 @@ the camera's shake moves them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import msgspec
@@ -16,6 +16,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from core.errors import InputError
 from simulators.environment import Environment
 from simulators.messages import digest
 from simulators.rendering import Lens, Picture
@@ -82,6 +83,30 @@ def conditions_at(environment: Environment, instant_ns: int) -> Conditions:
             max(0.0, float(environment.channel("wind_mps", instant_ns)) - 4.0) * 0.15, 2
         ),
     )
+
+
+def conditions_of(name: str, seed: int, epoch_ns: int) -> Callable[[int], Conditions]:
+    """Conditions by city time: one of :data:`CONDITIONS` throughout, or ``city`` as it goes.
+
+    Args:
+        name: Of the conditions.
+        seed: Of the world.
+        epoch_ns: Its beginning.
+
+    Raises:
+        InputError: There is no such name.
+
+    Example:
+        >>> conditions_of("night", 7, 0)(5).daylight
+        0.0
+    """
+    if name == "city":
+        environment = Environment(seed, epoch_ns)
+        return lambda instant_ns: conditions_at(environment, instant_ns)
+    fixed = CONDITIONS.get(name)
+    if fixed is None:
+        raise InputError(f"weather: city, {', '.join(CONDITIONS)} was wanted, got {name!r}")
+    return lambda _: fixed
 
 
 def shake(conditions: Conditions, time_ns: int, seed: int) -> tuple[int, int]:

@@ -9,13 +9,16 @@ import msgspec
 import numpy as np
 import pytest
 
+from core.errors import InputError
+from core.frames import decode_frame
 from core.units import NS_PER_S
 from geo.city import City, generate_city
 from simulators.cameras import CameraSimulator
 from simulators.environment import Environment
+from simulators.feed import FrameMaker, frames_due
 from simulators.labelled import LABELS_FILE, FrameLabel, labelled_frames, write_labelled
 from simulators.rendering import CityPainter
-from simulators.views import CONDITIONS, Conditions, conditions_at, shake
+from simulators.views import CONDITIONS, Conditions, conditions_at, conditions_of, shake
 from simulators.world import World
 
 EPOCH = 1_763_942_400 * NS_PER_S
@@ -135,3 +138,19 @@ def test_the_city_s_weather_is_the_camera_s() -> None:
     assert night.daylight == 0.0
     assert night.sun == 0.0
     assert noon.daylight == 1.0
+
+
+def test_frames_of_the_feed_have_the_weather_that_is_asked_for(world: World) -> None:
+    due = next(one for one in frames_due(world, AT, AT + 60 * NS_PER_S)
+               if one.camera_id == "camera-1")  # fmt: skip
+
+    def brightness(name: str | None) -> float:
+        conditions = None if name is None else conditions_of(name, 7, EPOCH)
+        frame = decode_frame(FrameMaker(world, conditions).take(due))
+        picture = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+        return float(picture.mean())
+
+    assert brightness("night") < 0.5 * brightness(None)
+    assert brightness("clear") == brightness(None)
+    with pytest.raises(InputError, match=r"night.*got 'snow'"):
+        conditions_of("snow", 7, EPOCH)
