@@ -144,6 +144,8 @@ class CityProcess:
             self._watch("map", self.parts.watch_map())
             self._watch("figures", self._keep_figures())
             await self._start_api()
+            assert self.api is not None
+            self._watch("quality", self.api.tell_quality(), may_end=True)
 
     async def settle(self) -> None:
         """After a recording has ended: wait until everything it holds has been decided on."""

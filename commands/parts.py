@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 import socket
 import time
@@ -27,13 +28,15 @@ from core.clock import Clock
 from core.errors import ServiceError
 from core.ports import Rejection
 from core.settings import Settings
-from core.topics import report_topic
+from core.topics import quality_topic, report_topic
+from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
 from geo.tagging import Tagger
 from ingest.broker import BrokerAddress
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
 from scenarios.model import Scenario
+from store.archive.quality import quality_document, source_quality
 from store.archive.query import ArchiveReader
 from store.archive.writer import ArchiveWriter
 from store.cases import MAX_ESCALATIONS, CaseStore
@@ -47,11 +50,17 @@ from streams.kafka.reader import KafkaReader
 from streams.live import ThingTracker
 from streams.partition import Processed
 
+logger = logging.getLogger(__name__)
+
 #: The checkout, or the folder of the image.
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Cases whose time runs out are looked for this often (wall seconds).
 ESCALATE_S = 1.0
+
+#: Sources are told of their data once in this much city time, looked at this often (wall).
+QUALITY_EVERY_NS = 3600 * NS_PER_S
+QUALITY_LOOK_S = 2.0
 
 #: Changed things reach the store this often (wall seconds).
 THINGS_S = 2.0
@@ -231,6 +240,7 @@ class ApiParts:
     ) -> None:
         self.token = api_token(settings)
         self._city = city
+        self._clock = clock
         self._live = live
         #: Set once vision says that it hears the cameras.
         self.vision_watches = asyncio.Event()
@@ -264,6 +274,27 @@ class ApiParts:
         finally:
             self._listener.close()
             self._served.set()
+
+    async def tell_quality(self) -> None:
+        """Tell every source once an hour of city time how good its data was, until cancelled."""
+        told_ns = self._clock.now_ns()
+        while self._link is not None:
+            await asyncio.sleep(QUALITY_LOOK_S)
+            now_ns = self._clock.now_ns()
+            if now_ns - told_ns < QUALITY_EVERY_NS:
+                continue
+            try:
+                found = await asyncio.to_thread(source_quality, self._archive, told_ns, now_ns)
+                for one in found:
+                    topic = quality_topic(self._city.name, one.source, one.kind)
+                    body = {"from": ns_to_rfc3339(told_ns), "to": ns_to_rfc3339(now_ns)}
+                    await self._link.publish(
+                        topic, json.dumps(body | quality_document(one)).encode()
+                    )
+                told_ns = now_ns
+            except ServiceError as error:
+                # No archive yet, or the broker is away: the next look takes it in.
+                logger.info("quality not told: %s", error)
 
     async def started(self) -> None:
         """Wait until requests are answered, or serving has ended."""

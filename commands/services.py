@@ -196,15 +196,19 @@ async def _run_api(settings: Settings, _clock: str | None, ready: asyncio.Event)
     told = "" if settings.api.secret() else f"  token for writing: {api.token}"
     console.print(api.url + told)
     serving = asyncio.create_task(api.serve())
-    watching = asyncio.create_task(watch_map(settings.catalogue_path, tagger))
+    beside = [
+        asyncio.create_task(watch_map(settings.catalogue_path, tagger)),
+        asyncio.create_task(api.tell_quality()),
+    ]
     ready.set()
     try:
         # Shielded: cut short, the server would leave its streams and its own end unfinished.
         await asyncio.shield(serving)
     finally:
-        watching.cancel()
+        for task in beside:
+            task.cancel()
         await api.stop()
-        await asyncio.gather(serving, watching, return_exceptions=True)
+        await asyncio.gather(serving, *beside, return_exceptions=True)
         await asyncio.to_thread(store.close)
 
 

@@ -8,6 +8,7 @@ MQTT
     ``qn/{city}/remote-id/{receiver_id}``      heard by a ground receiver: plain JSON, the
                                                broadcast itself, or a receiver's JSON, QoS 1
     ``qn/{city}/report/{report_id}``           a citizen's report, plain JSON, QoS 1
+    ``qn/{city}/quality/{source}/{kind}``      how good a source's data is, told hourly, QoS 1
     ``qn/{city}/frame/{camera_id}``            a JPEG in a CBOR envelope, QoS 0
     ``thing/product/{sn}/osd|state|events…``   DJI Cloud API, QoS 1 or 0
     ``sys/product/{sn}/status``                DJI Cloud API
@@ -90,6 +91,17 @@ def remote_id_topic(city: str, receiver_id: str) -> str:
 def report_topic(city: str, report_id: str) -> str:
     """Topic of a citizen's report."""
     return f"qn/{city}/report/{report_id}"
+
+
+def quality_topic(city: str, source: str, kind: str) -> str:
+    """Topic on which a source is told how good its data is; published, not read.
+
+    Example:
+        >>> quality_topic("qingdao", "plain", "water_level")
+        'qn/qingdao/quality/plain/water_level'
+    """
+    safe = [word.replace("/", "_").replace("+", "_").replace("#", "_") for word in (source, kind)]
+    return f"qn/{city}/quality/{safe[0]}/{safe[1]}"
 
 
 def frame_topic(city: str, camera_id: str) -> str:

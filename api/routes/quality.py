@@ -11,16 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.answers import JsonBytes, encoded
 from api.guard import check_token, client_of
-from api.query import Parameter, Parameters
+from api.query import TIMES, Parameter, Parameters, interval
 from api.schemas import PROBLEMS, Plain, answer
 from api.services import Services
-from core.errors import InputError
+from core.errors import InputError, ServiceError
 from core.events import Place
 from core.incidents import Incident
-from core.units import NS_PER_S
+from core.units import NS_PER_S, ns_to_rfc3339
 from scenarios.lifecycle import Role
 from scenarios.quality import JudgedRaise, Quality, proposals, quality_by
 from scenarios.verdicts import VERDICT_NAMES, Verdict
+from store.archive.quality import quality_document, source_quality
 from store.documents import incident_body
 from store.rows import Judgement
 
@@ -35,6 +36,9 @@ _DAYS = Parameters(
         {"type": "integer", "minimum": 1, "maximum": MAX_DAYS},
     )
 )
+
+
+_TIMES = Parameters(*TIMES)
 
 
 class NewVerdict(BaseModel):
@@ -131,6 +135,30 @@ def build_router(services: Services) -> APIRouter:
     def propose(request: Request) -> Response:
         known = {rule.id: rule for one in store.scenarios.values() for rule in one.rules}
         return encoded({"proposals": proposals(_judged(services, request), known)})
+
+    @router.get(
+        "/quality/data",
+        summary="How good the data of each source is: complete, timely, valid, consistent",
+        description="Over the archive; without `from`, `to` or `datetime` over the last day. The "
+        "same is told to each source hourly on `qn/{city}/quality/{source}/{kind}`.",
+        openapi_extra=_TIMES.openapi,
+        response_class=JsonBytes,
+    )
+    def data(request: Request) -> Response:
+        given = _TIMES.read(request)
+        from_ns, to_ns = interval(given["from"], given["to"], given["datetime"])
+        to_ns = services.clock.now_ns() if to_ns is None else to_ns
+        from_ns = to_ns - 86_400 * NS_PER_S if from_ns is None else from_ns
+        if services.archive is None:
+            raise ServiceError("archive: this API was started without one")
+        found = source_quality(services.archive, from_ns, to_ns)
+        return encoded(
+            {
+                "from": ns_to_rfc3339(from_ns),
+                "to": ns_to_rfc3339(to_ns),
+                "sources": [quality_document(one) for one in found],
+            }
+        )
 
     @router.get("/quality/verdicts", summary="The verdicts there are", response_class=JsonBytes)
     def verdicts() -> Response:

@@ -99,7 +99,7 @@ class ArchiveReader:
             wanted = msgspec.structs.replace(
                 wanted, to_ns=at_ns if wanted.to_ns is None else min(at_ns, wanted.to_ns)
             )
-        rows = self._select(  # conditions are ours, what is asked for are their parameters
+        rows = self.select(  # conditions are ours, what is asked for are their parameters
             f"SELECT {_COLUMNS} FROM read_parquet(?) WHERE {' AND '.join(conditions)} "  # noqa: S608
             f"ORDER BY observed_ns DESC, id DESC LIMIT {check_limit(limit) + 1}",
             wanted,
@@ -114,7 +114,7 @@ class ArchiveReader:
     def count(self, wanted: ObservationFilter) -> dict[str, int]:
         """How many observations there are, by kind."""
         conditions, values = _conditions(wanted)
-        rows = self._select(
+        rows = self.select(
             f"SELECT kind, count(*) AS n FROM read_parquet(?) WHERE {' AND '.join(conditions)} "  # noqa: S608
             "GROUP BY kind ORDER BY kind",
             wanted,
@@ -148,9 +148,14 @@ class ArchiveReader:
             "seconds is not in it yet, one older than the retention no longer"
         )
 
-    def _select(
+    def select(
         self, statement: str, wanted: ObservationFilter, values: Sequence[Any]
     ) -> list[dict[str, Any]]:
+        """Rows of a statement whose first parameter is the list of files.
+
+        Raises:
+            ServiceError: There is no archive, or a file cannot be read.
+        """
         error: Exception | None = None
         for _ in range(_ATTEMPTS):
             files = self._files(wanted)
