@@ -182,21 +182,115 @@ def simulate(
 
 
 @app.command()
+def record(
+    folder: Annotated[Path, typer.Argument(help="Folder that takes the MCAP files.")],
+    broker: Annotated[
+        str | None,
+        typer.Option(help="mqtt://host:port; without it the city that runs with --data."),
+    ] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="MQTT filter; repeatable; all that we read if none.")
+    ] = None,
+    frames: Annotated[
+        str, typer.Option(help="Camera frames: blurred (whoever moves), raw, or none.")
+    ] = "blurred",
+    duration: Annotated[
+        str | None, typer.Option("--for", help="Stop after e.g. 90s, 10min; until Ctrl-C if none.")
+    ] = None,
+    max_file_mb: Annotated[float, typer.Option(min=0.01, help="A new file after so much.")] = 256.0,
+    max_file_age: Annotated[str, typer.Option(help="A new file after so long.")] = "1h",
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Remove the oldest files beyond this number.")
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Record MQTT traffic into MCAP files, which Foxglove opens and `replay` plays."""
+    from commands.record import RecordPlan, run_record
+    from core.units import parse_duration_s
+    from ingest.recording.recorder import FramePolicy
+
+    if frames not in list(FramePolicy):
+        raise typer.BadParameter(f"--frames: blurred, raw or none wanted, got {frames!r}")
+    plan = RecordPlan(
+        folder=folder,
+        broker=broker,
+        topics=tuple(topic or ()),
+        frames=FramePolicy(frames),
+        duration_s=None if duration is None else parse_duration_s(duration),
+        max_file_mb=max_file_mb,
+        max_file_s=parse_duration_s(max_file_age),
+        keep_files=keep,
+    )
+    raise typer.Exit(_run(run_record(_settings(data_dir=data), plan, console)))
+
+
+@app.command()
 def replay(
-    recording: Annotated[Path, typer.Argument(help="JSON lines of {ts, topic, data}.")],
+    recording: Annotated[
+        Path, typer.Argument(help="MCAP file, folder of them, or JSON lines of {ts, topic, data}.")
+    ],
     city: CityOption = None,
     data: DataOption = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Recorded seconds per second; as fast as it goes if none.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="RFC 3339 time, or e.g. 90s from the beginning.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Likewise.")] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="MQTT filter; only what one of them matches.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="MQTT filter; leave out what matches.")
+    ] = None,
+    loop: Annotated[
+        int,
+        typer.Option(min=0, help="Passes; each must give the same. 0: for ever, into a broker."),
+    ] = 1,
+    into: Annotated[
+        str | None, typer.Option(help="Publish into a broker, mqtt://host:port, instead.")
+    ] = None,
+    frames: Annotated[
+        str,
+        typer.Option(
+            help="none: recorded detections. lossless: frames through vision, every one. "
+            "live: dropped as in a live run."
+        ),
+    ] = "none",
+    step: Annotated[bool, typer.Option(help="Pause at each incident; n goes on.")] = False,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="File that takes the result as JSON.")
     ] = None,
+    canonical: Annotated[
+        Path | None, typer.Option(help="File that takes the incidents in canonical form.")
+    ] = None,
 ) -> None:
-    """Play a recording through the pipeline, as fast as it goes, and tell what came of it."""
-    from commands.replay import run_replay
+    """Play a recording through the pipeline, at any speed with the same incidents.
 
+    At a terminal space pauses, n goes to the next incident, + and - change the speed.
+    """
+    from commands.replay import ReplayPlan, run_replay
+
+    if loop == 0 and into is None:
+        raise typer.BadParameter("--loop 0 (for ever) needs --into mqtt://host:port")
+    plan = ReplayPlan(
+        recording=recording,
+        speed=speed,
+        since=since,
+        until=until,
+        topics=tuple(topic or ()),
+        without=tuple(without or ()),
+        loop=loop,
+        into=into,
+        frames=frames,
+        step=step,
+        json_path=json_path,
+        canonical_path=canonical,
+    )
     folder = data or Path(tempfile.mkdtemp(prefix="qingniao-replay-"))
-    settings = _settings(data_dir=folder, city=city)
     try:
-        code = _run(run_replay(settings, recording, json_path, console))
+        code = _run(run_replay(_settings(data_dir=folder, city=city), plan, console))
     finally:
         if data is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -423,8 +517,10 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 def main() -> None:
     """Entry point: errors of ours are told in one line, without a stack."""
+    # Faust looks through the arguments of the process for options of its own, e.g. --loop.
+    arguments, sys.argv[1:] = sys.argv[1:], []
     try:
-        app()
+        app(arguments)
     except QingniaoError as error:
         errors.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
         sys.exit(2)

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Self
 
 from api.live import LiveState
@@ -18,9 +19,12 @@ from commands.parts import (
     ApiParts,
     ArchiveParts,
     StreamParts,
+    about_city,
     crash_of,
     ingest_id,
+    open_tap,
 )
+from commands.running import RunningCity
 from commands.sharing import clock_text, write_private
 from core.children import ChildProcess, stop_children
 from core.clock import Clock
@@ -38,6 +42,7 @@ from ingest.broker import (
     broker_for,
 )
 from ingest.mqtt_source import MqttSource, probe
+from ingest.recording.tap import RecordingTap
 from streams.app import FaustLog, build_app
 from streams.archiver import Archiver
 
@@ -85,6 +90,7 @@ class CityProcess:
         self._address: BrokerAddress | None = None
         self._mqtt: MqttSource | None = None
         self._archiver: Archiver | None = None
+        self._tap: RecordingTap | None = None
         self._closers: list[tuple[str, Callable[[], Awaitable[Any]]]] = []
         self._counted: tuple[float, int] = (time.monotonic(), 0)
 
@@ -110,6 +116,12 @@ class CityProcess:
             broker = broker_for(settings, settings.data_dir)
             self._on_stop("broker", lambda: asyncio.to_thread(broker.stop))
             self._address = await asyncio.to_thread(broker.start)
+            running = RunningCity.of(self._address, clock_text(clock), about_city(settings, city))
+            running.tell(settings.data_dir)
+            self._on_stop("notice", lambda: asyncio.to_thread(running.withdraw, settings.data_dir))
+            self._tap = await asyncio.to_thread(open_tap, settings, city)
+            if self._tap is not None:
+                self._on_stop("recording", partial(asyncio.to_thread, self._tap.close))
             if not isinstance(broker, ExternalBroker):
                 self._watch("broker", _keep_running(broker))
             # Cameras come first: they take the longest to get ready.
@@ -136,6 +148,7 @@ class CityProcess:
             ingest_id=ingest_id(settings.data_dir),
             watermark_ns=await asyncio.to_thread(self.store.watermark_ns),
             inflight=settings.mqtt.inflight,
+            recording=self._tap,
         )
         self.carrying = self._watch("ingest", self.bridge.run(), may_end=self._source is not None)
         if self._source is None:
@@ -266,6 +279,8 @@ class CityProcess:
             self.live.refresh()
             self.live.update_figures(await asyncio.to_thread(self.figures))
             self._tell_health()
+            if self._tap is not None:
+                self._tap.flush()
             now_ns = self.clock.now_ns()
             if now_ns - pruned_ns >= PRUNE_EVERY_NS:
                 pruned_ns = now_ns
@@ -284,6 +299,10 @@ class CityProcess:
             self.live.update_part("archive", not failure, told)
         watermark = ns_to_rfc3339(self.parts.decisions.watermark_ns)
         self.live.update_part("decisions", True, f"watermark {watermark}")
+        if self._tap is not None:
+            tap = self._tap
+            told = tap.failure or f"{tap.writer.messages} messages in {tap.writer.folder}"
+            self.live.update_part("recording", not tap.failure, told)
         for child in self.children:
             running = child.exit_code() is None
             self.live.update_part(child.name, running, f"process {child.pid}")

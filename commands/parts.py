@@ -33,6 +33,8 @@ from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
 from geo.tagging import Tagger
 from ingest.broker import BrokerAddress
+from ingest.recording.tap import RecordingTap
+from ingest.recording.writer import RecordingWriter
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
 from scenarios.model import Scenario
@@ -105,6 +107,21 @@ def open_store(settings: Settings, city: City, packs: Sequence[Scenario]) -> Cas
         workers=city.workers,
         city_prefix=(prefix if len(prefix) > 1 else city.name[:2]).upper(),
     )
+
+
+def about_city(settings: Settings, city: City) -> dict[str, str]:
+    """What a recording says of the city, so that a replay finds it again."""
+    where = settings.city
+    if where != "generated":
+        where = str(Path(where).resolve())
+    return {"city": where, "city_seed": str(settings.city_seed), "city_name": city.name}
+
+
+def open_tap(settings: Settings, city: City) -> RecordingTap | None:
+    """The recording that the settings ask for, of all that ingest carries; None for none."""
+    if settings.record is None:
+        return None
+    return RecordingTap(RecordingWriter(settings.record, about=about_city(settings, city)))
 
 
 def warm_up(tagger: Tagger, city: City) -> None:

@@ -20,6 +20,7 @@ from commands.parts import (
     crash_of,
     ingest_id,
     open_store,
+    open_tap,
     run_until_failure,
 )
 from commands.sharing import broker_address, parse_clock
@@ -89,6 +90,7 @@ async def _run_ingest(settings: Settings, _clock: str | None, ready: asyncio.Eve
         client_id=f"qingniao-ingest-{city.name}",
         inflight=settings.mqtt.inflight,
     )
+    tap = await asyncio.to_thread(open_tap, settings, city)
     try:
         # The log first: a message must have somewhere to go before it is taken.
         await log.start()
@@ -102,9 +104,12 @@ async def _run_ingest(settings: Settings, _clock: str | None, ready: asyncio.Eve
             partitions=settings.partitions,
             ingest_id=ingest_id(settings.data_dir),
             inflight=settings.mqtt.inflight,
+            recording=tap,
         )
         await bridge.run()
     finally:
+        if tap is not None:
+            await asyncio.to_thread(tap.close)
         await source.stop()
         await log.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from core.clock import Clock, HeldClock, ScaledClock
 from core.errors import SettingsError
@@ -41,17 +41,26 @@ def broker_address(settings: Settings) -> BrokerAddress:
     Raises:
         SettingsError: The settings ask for an embedded broker, which only a whole city has.
     """
-    url = urlsplit(settings.mqtt.url)
-    if not url.hostname:
+    return address_of(settings.mqtt.url, settings)
+
+
+def address_of(broker_url: str, settings: Settings) -> BrokerAddress:
+    """The address in a URL; user and password are the settings' where it names none.
+
+    Raises:
+        SettingsError: It is no mqtt:// or mqtts:// URL with a host.
+    """
+    url = urlsplit(broker_url)
+    if not url.hostname or url.scheme not in {"mqtt", "mqtts"}:
         raise SettingsError(
-            f"mqtt.url is {settings.mqtt.url!r}; a part that runs alone needs mqtt://host:port "
+            f"mqtt.url is {broker_url!r}; a part that runs alone needs mqtt://host:port "
             "in QINGNIAO_MQTT__URL"
         )
     tls = url.scheme == "mqtts"
     return BrokerAddress(
         host=url.hostname,
         port=url.port or (8883 if tls else 1883),
-        username=settings.mqtt.username,
-        password=settings.mqtt.secret(),
+        username=unquote(url.username or "") or settings.mqtt.username,
+        password=unquote(url.password or "") or settings.mqtt.secret(),
         tls=tls,
     )

@@ -126,6 +126,9 @@ class Settings(BaseSettings):
         1, ge=1, le=64, description="Partitions of `observations`: 1 embedded, 8 on Kafka"
     )
     packs: Path | None = Field(None, description="Folder of scenario files instead of the shipped")
+    record: Path | None = Field(
+        None, description="Folder that takes a recording of all that ingest carries"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is written to standard error"
     )

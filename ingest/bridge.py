@@ -26,6 +26,7 @@ from core.ports import LogWriter, MessageSource, RawMessage, Rejection, encode_r
 from core.units import NS_PER_S, seconds_to_ns
 from ingest import metrics
 from ingest.pipeline import decode_messages
+from ingest.recording.tap import RecordingTap
 from ingest.repeats import DeliveryWriter, Repeats
 
 log = logging.getLogger("ingest.bridge")
@@ -63,6 +64,7 @@ class Bridge:
         watermark_ns: Where the watermark stood before a restart; it never goes back.
         inflight: Messages that the source may hold without an acknowledgement; as many are
             looked for in the log at the start, because the broker may repeat them.
+        recording: Told of every round and tick that the log has.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Bridge:
         tick_interval_s: float = 5.0,
         watermark_ns: int = 0,
         inflight: int = 4096,
+        recording: RecordingTap | None = None,
     ) -> None:
         self._source = source
         self._log = log_writer
@@ -92,6 +95,7 @@ class Bridge:
         self._tick_wall_s = max(0.01, tick_interval_s / max(factor, 1e-6))
         self._repeats = Repeats()
         self._inflight = inflight
+        self._recording = recording
         self._last_round_ns = clock.now_ns()
 
         self.watermark_ns = watermark_ns
@@ -167,6 +171,8 @@ class Bridge:
                 len(messages),
             )
             raise
+        if self._recording is not None:
+            self._recording.carried(messages)
         self._source.acknowledge(messages)
         self._count(messages, observations, rejections)
 
@@ -178,6 +184,8 @@ class Bridge:
         """
         self._advance_to(self._clock.now_ns() - self._lateness_ns)
         await self._write_round([[] for _ in range(self._partitions)], DeliveryWriter([]))
+        if self._recording is not None:
+            self._recording.ticked(self._last_round_ns)
         self.ticks += 1
 
     async def _tick_if_due(self) -> None:

@@ -70,6 +70,8 @@ class MqttSource:
         inflight: Messages in hand (queued, or yielded and not acknowledged) at which reading
             stops.
         max_bytes: Payload bytes in hand at which reading stops.
+        persistent: Whether the broker keeps our messages while we are away; a passing listener
+            must not leave a queue behind that nobody will read.
 
     Example::
 
@@ -89,6 +91,7 @@ class MqttSource:
         filters: Sequence[tuple[str, int]] = topics.INGEST_FILTERS,
         inflight: int = 4096,
         max_bytes: int = MAX_BYTES,
+        persistent: bool = True,
     ) -> None:
         self.address = address
         self.client_id = client_id
@@ -96,6 +99,7 @@ class MqttSource:
         self._filters = tuple(filters)
         self._inflight = inflight
         self._max_bytes = max_bytes
+        self._persistent = persistent
 
         self._lock = threading.Lock()
         self._queue: deque[RawMessage] = deque()
@@ -266,7 +270,7 @@ class MqttSource:
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self.client_id,
-            clean_session=False,
+            clean_session=not self._persistent,
             protocol=MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
             manual_ack=True,

@@ -17,7 +17,8 @@ from core.clock import SystemClock
 from core.ports import MessageSource, RawMessage
 from ingest.broker import BrokerAddress, EmbeddedBroker, MosquittoBroker, find_mosquitto
 from ingest.mqtt_source import MqttSource
-from ingest.recorded import RecordedSource
+from ingest.recording.reader import Recording
+from ingest.recording.source import RecordedSource
 
 COUNT = 1500
 SENT = [(f"qn/c/sensor/w-{i % 7}", b'{"seq": %d}' % i) for i in range(COUNT)]
@@ -63,7 +64,7 @@ async def recorded(folder: Path) -> AsyncIterator[MessageSource]:
             for i, (topic, payload) in enumerate(SENT)
         )
     )
-    yield RecordedSource(path)
+    yield RecordedSource(Recording(path).rounds())
 
 
 def mosquitto(folder: Path) -> Any:

@@ -15,7 +15,9 @@ from core.observations import Observation
 from core.ports import RawMessage, Rejection
 from core.units import NS_PER_S, rfc3339_to_ns
 from ingest.pipeline import decode_messages
-from ingest.recorded import BAD_LINE_TOPIC, MAX_LINE_BYTES, RecordedSource, read_messages
+from ingest.recording.jsonl import BAD_LINE_TOPIC, MAX_LINE_BYTES, read_messages
+from ingest.recording.reader import Recording
+from ingest.recording.source import RecordedSource
 
 
 def a_line(ts: Any = 1.5, topic: Any = "qn/c/sensor/w-1", data: Any = None) -> bytes:
@@ -64,7 +66,7 @@ async def test_batches_are_of_equal_time_and_move_the_clock(tmp_path: Path) -> N
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"".join([a_line(1.0), a_line(1.0), b"\n", a_line(1.25), a_line(1.0)]))
     clock = ManualClock()
-    source = RecordedSource(path, clock)
+    source = RecordedSource(Recording(path).rounds(), clock)
     seen = []
     async for batch in source.batches():
         seen.append((len(batch), clock.now_ns()))
@@ -78,7 +80,7 @@ async def test_silence_is_ticks(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(a_line(100.0) + a_line(112.0))
     clock = ManualClock()
-    source = RecordedSource(path, clock, tick_interval_s=5.0)
+    source = RecordedSource(Recording(path).rounds(), clock)
     seen = [(len(batch), clock.now_ns() // NS_PER_S) async for batch in source.batches()]
     assert seen == [(1, 100), (0, 105), (0, 110), (1, 112)]
 
@@ -86,18 +88,23 @@ async def test_silence_is_ticks(tmp_path: Path) -> None:
 async def test_batches_are_bounded(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(a_line() * 1200)
-    assert [len(batch) for batch in await taken(RecordedSource(path))] == [512, 512, 176]
+    assert [len(batch) for batch in await taken(RecordedSource(Recording(path).rounds()))] == [
+        512,
+        512,
+        176,
+    ]
 
 
 async def test_an_empty_recording(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"")
-    assert await taken(RecordedSource(path)) == []
+    assert await taken(RecordedSource(Recording(path).rounds())) == []
 
 
 async def flight(realdata: Path) -> tuple[list[Observation], list[Rejection], int]:
     clock = ManualClock()
-    source = RecordedSource(realdata / "drone" / "autel_flight1_mqtt.jsonl", clock)
+    path = realdata / "drone" / "autel_flight1_mqtt.jsonl"
+    source = RecordedSource(Recording(path).rounds(), clock)
     observations, rejections, count = [], [], 0
     async for batch in source.batches():
         count += len(batch)

@@ -1,0 +1,1 @@
+"""Recordings: MQTT traffic as MCAP files, written, read back and played."""
