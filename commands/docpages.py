@@ -205,7 +205,13 @@ def _rule_words(rule: Rule) -> str:
         words.append(f"in {rule.in_airspace} airspace")
     if rule.registered is not None:
         words.append("registered" if rule.registered else "not registered")
+    if rule.count is not None:
+        words.append(f"{rule.count.at_least} times within {rule.count.within_s:g} s")
+    if rule.rate is not None:
+        words.append(f"as a change per {rule.rate.per_s:g} s over {rule.rate.over_s:g} s")
     text = ", ".join(words)
+    if rule.absent:
+        return f"{text}, then silent for {rule.for_s:g} s"
     return f"{text}, for {rule.for_s:g} s" if rule.for_s else text
 
 

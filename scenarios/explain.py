@@ -19,6 +19,15 @@ _MEASURES: dict[str, tuple[str, str, str, str, float]] = {
     "pm10_ug_m3": ("PM10", "PM10", "微克/立方米", "µg/m³", 1),
     "noise_db": ("噪声", "noise", "分贝", "dB", 1),
     "dwell_s": ("停留时间", "dwell time", "秒", "s", 1),
+    "height_change_m": ("高度变化", "height change", "米", "m", 1),
+    "area_m2": ("面积", "area", "平方米", "m²", 1),
+    "bare_area_m2": ("裸土面积", "bare soil", "平方米", "m²", 1),
+    "water_area_m2": ("积水面积", "standing water", "平方米", "m²", 1),
+    "against_s": ("逆行时间", "time against the lane", "秒", "s", 1),
+    "slow_vehicle_count": ("缓行车辆数", "slow vehicles", "辆", "", 1),
+    "uncovered_ratio": ("未密闭比例", "open load", "%", "%", 100),
+    "tilt_change_deg": ("倾斜变化", "change of tilt", "度", "°", 1),
+    "fall_height_m": ("坠落高度", "fall", "米", "m", 1),
     "alt_agl_m": ("真高", "height above ground", "米", "m", 1),
     "alt_takeoff_m": ("相对起飞点高度", "height above take-off", "米", "m", 1),
 }
@@ -27,6 +36,10 @@ _ZONES = {
     "fire_lane": Text("消防通道", "in a fire lane"),
     "pavement": Text("人行道", "on a pavement"),
     "underpass": Text("下穿通道", "in an underpass"),
+    "carriageway": Text("行车道", "on a carriageway"),
+    "water": Text("水面", "on the water"),
+    "site_gate": Text("工地出入口", "at a site's gate"),
+    "market": Text("市场", "in a market"),
     "site": Text("工地", "in a building site"),
     "square": Text("广场", "in a square"),
 }
@@ -152,9 +165,26 @@ def describe_rule(rule: Rule) -> Text:
         ]
         zh.append(f"在 {span[0]} 至 {span[1]} 之间")
         en.append(f"between {span[0]} and {span[1]}")
-    if rule.for_s > 0:
+    if rule.rate is not None:
+        per, over = duration_text(rule.rate.per_s), duration_text(rule.rate.over_s)
+        zh.append(f"按每 {per.zh} 的变化计（取 {over.zh}）")
+        en.append(f"as a change per {per.en} over {over.en}")
+    if rule.count is not None:
+        within = duration_text(rule.count.within_s)
+        zh.append(f"{within.zh}内 {rule.count.at_least} 次")
+        en.append(f"{rule.count.at_least} times within {within.en}")
+    if rule.sequence is not None:
+        within = duration_text(rule.sequence.within_s)
+        zh.append(f"此前 {within.zh}内依次出现 {len(rule.sequence.steps)} 项前兆")
+        en.append(f"after {len(rule.sequence.steps)} steps within {within.en}")
+    lasting = ""
+    if rule.absent:
+        silent = duration_text(rule.for_s)
+        zh.append(f"此后 {silent.zh}无消息")
+        en.append(f"then silent for {silent.en}")
+    elif rule.for_s > 0:
         zh.append(f"持续 {rule.for_s:g} 秒")
-    lasting = f" for {rule.for_s:g} s" if rule.for_s > 0 else ""
+        lasting = f" for {rule.for_s:g} s"
     return Text("，".join(zh) or "出现", (", ".join(en) or "seen") + lasting)
 
 
