@@ -105,7 +105,7 @@ def load_packs(folder: Path | None = None) -> tuple[Scenario, ...]:
 
     Example:
         >>> [scenario.id for scenario in load_packs()][:2]
-        ['airspace-intrusion', 'exposed-waste']
+        ['airspace-intrusion', 'bare-soil']
     """
     where = SHIPPED_PACKS if folder is None else folder
     paths = sorted(where.glob("*.yaml"))
