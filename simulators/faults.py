@@ -15,7 +15,7 @@ import msgspec
 from core.city import Device
 from core.errors import InputError
 from core.units import NS_PER_S, seconds_to_ns
-from simulators.devices.fleet import Lie
+from simulators.devices.group import Lie
 from simulators.messages import ScheduledMessage, digest, share_of
 from simulators.truth import Fault
 

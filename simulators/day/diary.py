@@ -11,10 +11,10 @@ import numpy as np
 from core.units import NS_PER_S, seconds_to_ns
 from geo.city import City
 from simulators.day.sightings import Sighting
+from simulators.devices.group import Away
 from simulators.environment import Environment
 from simulators.messages import digest, whole_ms
 from simulators.places import Places
-from simulators.sensors import Excursion
 from simulators.truth import NearMiss, Thing
 
 #: Nothing begins in the first and last minutes: rules need to see a thing through.
@@ -87,7 +87,7 @@ class Diary:
         self.rng = np.random.default_rng(digest(seed, "day"))
         self.things: list[Thing] = []
         self.near: list[NearMiss] = []
-        self.excursions: dict[str, dict[str, list[Excursion]]] = {}
+        self.excursions: dict[str, dict[str, list[Away]]] = {}
         self.sightings: list[Sighting] = []
         self.reports: list[Report] = []
         self._booked: dict[str, list[tuple[int, int]]] = {}
@@ -234,6 +234,6 @@ class Diary:
             )
         )
 
-    def excursion(self, thing_id: str, measure: str, one: Excursion | Curve) -> None:
+    def excursion(self, thing_id: str, measure: str, one: Away) -> None:
         """Let a measure of a device go somewhere."""
-        self.excursions.setdefault(thing_id, {}).setdefault(measure, []).append(one)  # type: ignore[arg-type]
+        self.excursions.setdefault(thing_id, {}).setdefault(measure, []).append(one)

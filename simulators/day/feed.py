@@ -17,7 +17,8 @@ from simulators.day.camera_scenes import CameraDay
 from simulators.day.diary import Diary, Report
 from simulators.day.sensor_scenes import SensorDay
 from simulators.day.sightings import Effigy
-from simulators.devices.fleet import Fleet, Lie
+from simulators.devices.fleet import Fleet
+from simulators.devices.group import Away, Lie
 from simulators.docks import dock_messages
 from simulators.environment import Environment
 from simulators.flights import Flight
@@ -135,7 +136,7 @@ def _fleet(day: Day, lies: dict[str, list[Lie]]) -> Iterator[ScheduledMessage]:
     slab_ns = _SLAB_S * NS_PER_S
     for begin_ns in range(day.start_ns, day.end_ns, slab_ns):
         end_ns = begin_ns + slab_ns
-        near: dict[str, dict[str, list[object]]] = {}
+        near: dict[str, dict[str, list[Away]]] = {}
         for thing, by_measure in diary.excursions.items():
             for measure, many in by_measure.items():
                 live = [
@@ -144,8 +145,8 @@ def _fleet(day: Day, lies: dict[str, list[Lie]]) -> Iterator[ScheduledMessage]:
                     if one.start_ns < end_ns and one.end_ns + 180 * NS_PER_S > begin_ns
                 ]
                 if live:
-                    near.setdefault(thing, {})[measure] = live  # type: ignore[assignment]
-        yield from fleet.slab(begin_ns, end_ns, near, lies)  # type: ignore[arg-type]
+                    near.setdefault(thing, {})[measure] = live
+        yield from fleet.slab(begin_ns, end_ns, near, lies)
 
 
 def _reports(city: str, reports: Sequence[Report]) -> Iterator[ScheduledMessage]:

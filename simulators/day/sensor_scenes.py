@@ -13,7 +13,8 @@ from core.units import NS_PER_S, seconds_to_ns
 from simulators.day.diary import QUIET_END_S, Curve, Diary
 from simulators.day.sightings import Sighting, Telling
 from simulators.devices.catalogue import CATALOGUE
-from simulators.devices.fleet import SILENCE, is_elderly, last_use_ns, phase_ns
+from simulators.devices.group import phase_ns
+from simulators.devices.meters import SILENCE, is_elderly, last_use_ns
 from simulators.environment import Storm
 from simulators.sensors import Excursion
 

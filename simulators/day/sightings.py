@@ -35,7 +35,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """A thing before a camera, as often as it is told.
 
     ``sigma_m`` are the semi axes of the one-sigma error ellipse, the first along ``azimuth_deg``
-    (the line of sight). The error is one for the whole sighting, with a little jitter: a camera
+    (the line of sight). The error is one for a camera and a place, with a little jitter: a camera
     that is off is off in the same way a minute later. ``sure`` tellings are never missed (the
     camera or the aircraft was sent to look).
     """
@@ -80,7 +80,11 @@ class Effigy:
         rain = np.minimum(self._environment.channel("rain_mm_h", times) / 25.0, 1.0)
         dark = 1.0 - self._environment.channel("daylight", times)
         worse = 1.0 + 1.2 * rain + 0.6 * dark
-        bias = np.clip(rng.standard_normal(2), -2.2, 2.2)
+        # What a camera is off by at a place is a matter of its calibration: the same for whatever
+        # stands there, under whatever number.
+        spot = (round(one.lon_deg, 5), round(one.lat_deg, 5))
+        off = np.random.default_rng(digest(self._seed, "calibration", one.camera_id, *spot))
+        bias = np.clip(off.standard_normal(2), -2.2, 2.2)
         jitter = np.clip(rng.standard_normal((len(times), 2)), -2.5, 2.5) * 0.15
         missed = rng.random(len(times)) < MISSED_RATIO * worse
         for number, telling in enumerate(one.tellings):

@@ -18,7 +18,9 @@ from core.units import NS_PER_S, seconds_to_ns
 from geo.city import City, load_city
 from ingest.pipeline import decode_messages
 from simulators.devices.catalogue import CATALOGUE
-from simulators.devices.fleet import SILENCE, Fleet, Lie
+from simulators.devices.fleet import Fleet
+from simulators.devices.group import Lie
+from simulators.devices.meters import SILENCE
 from simulators.environment import Environment
 from simulators.messages import ScheduledMessage
 from simulators.sensors import Excursion
