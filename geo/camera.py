@@ -1,4 +1,4 @@
-"""Camera geometry: pixels to flat ground and back, each with its error ellipse.
+"""Camera geometry: pixels to ground and back, each with its error ellipse.
 
 Frames: pixels u right, v down, origin top left; camera axes forward, right, down (FRD); world
 axes north, east, down (NED) at the ground point under the camera.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.city import CameraPose
 from core.errors import GeometryError
 from core.ports import GroundPoints
+from geo.lens import Lens
 
 #: GRS 80.
 _AXIS_M = 6378137.0
@@ -37,6 +38,8 @@ class FlatGroundProjector:
 
     Args:
         pixel_sigma_px: One-sigma error of a pixel in u and in v.
+        lens: Distortion of the lens, taken off the pixels first; its focal lengths and centre
+            stand in for those of the pose's field of view.
 
     Example:
         >>> pose = CameraPose(lon_deg=120.3846, lat_deg=36.0614, height_agl_m=100.0,
@@ -51,8 +54,9 @@ class FlatGroundProjector:
         Standard photogrammetry, e.g. Hartley and Zisserman, 2nd ed., chapter 6.
     """
 
-    def __init__(self, pixel_sigma_px: float = PIXEL_SIGMA_PX) -> None:
+    def __init__(self, pixel_sigma_px: float = PIXEL_SIGMA_PX, lens: Lens | None = None) -> None:
         self.pixel_sigma_px = pixel_sigma_px
+        self.lens = lens
 
     def to_ground(self, pixels: NDArray[np.float64], pose: CameraPose) -> GroundPoints:
         """Put pixels on the ground.
@@ -68,9 +72,9 @@ class FlatGroundProjector:
         Raises:
             GeometryError: The pixels have another shape, or the pose cannot be.
         """
-        north, east, covariance, seen = self._project(_checked(pixels), pose)
-        lon, lat = _offset_to_lonlat(north, east, pose)
-        major, minor, azimuth = _ellipse(covariance)
+        north, east, covariance, seen = self.project(_checked(pixels), pose)
+        lon, lat = offset_to_lonlat(north, east, pose)
+        major, minor, azimuth = error_ellipse(covariance)
         return GroundPoints(lon, lat, major, minor, azimuth, seen)
 
     def to_pixels(
@@ -82,7 +86,7 @@ class FlatGroundProjector:
             Pixels, shape (n, 2), NaN where the mask (shape (n,)) is False. A point before the
             camera may still lie outside the picture.
         """
-        focal = _focal_px(pose)
+        pinhole = self._pinhole(pose)
         north, east = _lonlat_to_offset(
             np.atleast_1d(np.asarray(lon_deg, dtype=np.float64)),
             np.atleast_1d(np.asarray(lat_deg, dtype=np.float64)),
@@ -94,10 +98,12 @@ class FlatGroundProjector:
         forward = np.where(ahead, camera[:, 0], 1.0)
         pixels = np.column_stack(
             [
-                pose.width_px / 2.0 + focal * camera[:, 1] / forward,
-                pose.height_px / 2.0 + focal * camera[:, 2] / forward,
+                pinhole.cx_px + pinhole.fx_px * camera[:, 1] / forward,
+                pinhole.cy_px + pinhole.fy_px * camera[:, 2] / forward,
             ]
         )
+        if self.lens is not None:
+            pixels = self.lens.distort(pixels)
         pixels[~ahead] = np.nan
         return pixels, ahead
 
@@ -117,14 +123,14 @@ class FlatGroundProjector:
                 np.column_stack([np.full_like(along, width), along * height]),
             ]
         )
-        north, east, _, seen = self._project(border, pose)
+        north, east, _, seen = self.project(border, pose)
         reach_m = pose.height_agl_m / math.tan(math.radians(MIN_DEPRESSION_DEG))
         around = np.radians(np.arange(0.0, 360.0, 0.5))
         rim_north, rim_east = reach_m * np.cos(around), reach_m * np.sin(around)
-        pixels, ahead = self.to_pixels(*_offset_to_lonlat(rim_north, rim_east, pose), pose)
+        pixels, ahead = self.to_pixels(*offset_to_lonlat(rim_north, rim_east, pose), pose)
         within = ahead & (pixels >= 0.0).all(axis=1) & (pixels <= (width, height)).all(axis=1)
         corners = np.column_stack(
-            _offset_to_lonlat(
+            offset_to_lonlat(
                 np.concatenate([north[seen], rim_north[within]]),
                 np.concatenate([east[seen], rim_east[within]]),
                 pose,
@@ -134,25 +140,62 @@ class FlatGroundProjector:
             return shapely.Polygon()
         return shapely.convex_hull(shapely.multipoints(corners))
 
-    def _project(
+    def rays(
         self, pixels: NDArray[np.float64], pose: CameraPose
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-        """North and east in metres from the camera's foot, their covariance, and the mask."""
-        focal = _focal_px(pose)
-        turn = _rotation(pose)
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Where pixels look.
+
+        Args:
+            pixels: Shape (n, 2), (u, v).
+            pose: Where the camera is and looks.
+
+        Returns:
+            Directions in north, east, down, shape (n, 3), not of unit length; and which look
+            down steeply enough to be used, shape (n,).
+
+        Raises:
+            GeometryError: The pixels have another shape, or the pose cannot be.
+        """
+        pinhole = self._pinhole(pose)
+        ideal = _checked(pixels)
+        if self.lens is not None:
+            ideal = self.lens.undistort(ideal)
         frd = np.column_stack(
             [
-                np.ones(len(pixels)),
-                (pixels[:, 0] - pose.width_px / 2.0) / focal,
-                (pixels[:, 1] - pose.height_px / 2.0) / focal,
+                np.ones(len(ideal)),
+                (ideal[:, 0] - pinhole.cx_px) / pinhole.fx_px,
+                (ideal[:, 1] - pinhole.cy_px) / pinhole.fy_px,
             ]
         )
-        rays = frd @ turn.T
+        rays = frd @ _rotation(pose).T
         with np.errstate(invalid="ignore"):
             sine = rays[:, 2] / np.linalg.norm(rays, axis=1)
             seen = np.asarray(sine >= math.sin(math.radians(MIN_DEPRESSION_DEG)))
+        return rays, seen
+
+    def _pinhole(self, pose: CameraPose) -> Lens:
+        focal = _focal_px(pose)
+        if self.lens is not None:
+            return self.lens
+        return Lens(focal, focal, pose.width_px / 2.0, pose.height_px / 2.0)
+
+    def project(
+        self,
+        pixels: NDArray[np.float64],
+        pose: CameraPose,
+        height_m: NDArray[np.float64] | None = None,
+        height_sigma_m: float = 0.0,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """North and east in metres from the camera's foot, their covariance, and the mask.
+
+        ``height_m`` is the camera's height above what each pixel shows; the pose's by default.
+        """
+        rays, seen = self.rays(pixels, pose)
+        turn = _rotation(pose)
+        focal = self._pinhole(pose).fx_px
+        height = np.full(len(rays), pose.height_agl_m) if height_m is None else height_m
         down = np.where(seen, rays[:, 2], np.nan)
-        ground = pose.height_agl_m * rays[:, :2] / down[:, None]
+        ground = height[:, None] * rays[:, :2] / down[:, None]
 
         # How the ray turns with each parameter; d(ground) = h (d(ray_ne) - ground/h d(ray_d)) / d.
         yaw = math.radians(pose.yaw_deg)
@@ -167,9 +210,10 @@ class FlatGroundProjector:
         shifts += [np.broadcast_to(turn[:, column] * pixel, rays.shape) for column in (1, 2)]
         covariance = np.zeros((len(pixels), 2, 2))
         for shift in shifts:
-            moved = (pose.height_agl_m * shift[:, :2] - ground * shift[:, 2:]) / down[:, None]
+            moved = (height[:, None] * shift[:, :2] - ground * shift[:, 2:]) / down[:, None]
             covariance += moved[:, :, None] * moved[:, None, :]
-        higher = rays[:, :2] / down[:, None] * pose.position_sigma_m
+        vertical = math.hypot(pose.position_sigma_m, height_sigma_m)
+        higher = rays[:, :2] / down[:, None] * vertical
         covariance += higher[:, :, None] * higher[:, None, :]
         covariance += np.eye(2) * pose.position_sigma_m**2
         return ground[:, 0], ground[:, 1], covariance, seen
@@ -213,9 +257,19 @@ def _radii_m(lat_deg: float) -> tuple[float, float]:
     return _AXIS_M * (1.0 - _ECCENTRICITY_SQUARED) / w**1.5, _AXIS_M / math.sqrt(w)
 
 
-def _offset_to_lonlat(
+def offset_to_lonlat(
     north: NDArray[np.float64], east: NDArray[np.float64], pose: CameraPose
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Metres north and east of a camera's foot as WGS 84 degrees, on the GRS 80 radii there.
+
+    Args:
+        north: Shape (n,), metres.
+        east: Shape (n,), metres.
+        pose: The camera.
+
+    Returns:
+        Longitudes and latitudes, shape (n,).
+    """
     meridian, vertical = _radii_m(pose.lat_deg)
     lat = pose.lat_deg + np.degrees(north / meridian)
     lon = pose.lon_deg + np.degrees(east / (vertical * math.cos(math.radians(pose.lat_deg))))
@@ -231,7 +285,7 @@ def _lonlat_to_offset(
     return north, east
 
 
-def _ellipse(
+def error_ellipse(
     covariance: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Semi axes and azimuth (0 to 180 from north) of (n, 2, 2) covariances in (north, east)."""
