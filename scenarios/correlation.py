@@ -29,8 +29,12 @@ TWIN_DRIFT_M = 100.0
 #: No two things that stand stand nearer than this, centre to centre: a car is 1.8 m wide.
 ONE_SPOT_M = 1.8
 
-#: Semi axis of the 95 % ellipse of two normal variables, in sigmas: sqrt(chi2(0.95, 2)).
-SIGMAS_95 = 2.4477
+#: The gate: 95 % of two normal variables lie within this squared Mahalanobis distance,
+#: chi2(0.95, 2).
+GATE_95 = 5.991
+
+#: So long after a case was closed its things may still say what they said before.
+SETTLE_S = 60.0
 
 #: A citizen who says no accuracy stands so far from the thing, one sigma; and whatever a phone
 #: says, a report never joins a case from farther than this beyond the radius.
@@ -144,9 +148,9 @@ def decide(event: Event, scenario: Scenario, candidates: Sequence[OpenCase]) -> 
         (case for case in candidates if case.scenario == scenario.id),
         key=lambda case: (case.began_ns, case.incident_id),
     )
-    for case in cases:
-        if _holds(case, event):
-            return _to(DecisionKind.ATTACH, case, None, "the case holds this raise")
+    holders = [case for case in cases if _holds(case, event)]
+    if holders:
+        return _goes_on(event, scenario, holders)
     if event.edge is not Edge.RAISE:
         return Decision(kind=DecisionKind.IGNORE, reason="no case holds the raise it belongs to")
     cases = [case for case in cases if not _told_apart(event, scenario, case)]
@@ -164,6 +168,26 @@ def decide(event: Event, scenario: Scenario, candidates: Sequence[OpenCase]) -> 
             reason = f"closed {since_ns / NS_PER_S:.0f} s before"
             return _to(DecisionKind.REWORK, case, metres, reason)
     return Decision(kind=DecisionKind.OPEN, reason="no case at this place and time")
+
+
+def _goes_on(event: Event, scenario: Scenario, holders: Sequence[OpenCase]) -> Decision:
+    """What becomes of a further word on a raise that cases hold already.
+
+    Where a worker closed the case and the thing still says that it goes on, it was closed too
+    early: rework, or a new case once the re-open window is past. A verdict that it is no case
+    stands, and a thing may need :data:`SETTLE_S` to say that it is over.
+    """
+    for case in holders:
+        if case.status in OPEN_STATUSES or case.status is Status.CANCELLED:
+            return _to(DecisionKind.ATTACH, case, None, "the case holds this raise")
+    case = max(holders, key=lambda one: (one.closed_ns or 0, one.incident_id))
+    since_ns = event.at_ns - (case.closed_ns or event.at_ns)
+    if event.edge is not Edge.STILL or since_ns <= seconds_to_ns(SETTLE_S):
+        return _to(DecisionKind.ATTACH, case, None, "the case holds this raise")
+    reason = f"it still goes on {since_ns / NS_PER_S:.0f} s after it was closed"
+    if since_ns <= seconds_to_ns(scenario.correlate.reopen_within_s):
+        return _to(DecisionKind.REWORK, case, None, reason)
+    return Decision(kind=DecisionKind.OPEN, reason=reason)
 
 
 def _to(kind: DecisionKind, case: OpenCase, metres: float | None, reason: str) -> Decision:
@@ -245,24 +269,52 @@ def _near(
             by_hand = event.rule == scenario.report_rule
             case_by_hand = all(one.rule == scenario.report_rule for one in case.raises)
             slack_m = _slack_m(scenario, by_hand or case_by_hand)
-            error_m = SIGMAS_95 * math.hypot(
-                _sigma_m(here, towards[position], by_hand),
-                _sigma_m(case, towards[position], case_by_hand),
+            beyond_m = away - scenario.correlate.radius_m
+            at_place = beyond_m <= 0.0 or (
+                beyond_m <= slack_m
+                and beyond_m**2
+                <= GATE_95
+                * _variance_m2(
+                    towards[position], _ellipse(here, by_hand), _ellipse(case, case_by_hand)
+                )
             )
-            at_place = away <= scenario.correlate.radius_m + min(slack_m, error_m)
         if at_place:
             found.append((not own, math.inf if math.isnan(away) else away, position))
     return [(cases[position], metres[position]) for _, _, position in sorted(found)]
 
 
-def _sigma_m(one: Place | OpenCase, azimuth_deg: float, by_hand: bool) -> float:
-    """One sigma of a position error in a direction."""
+def _ellipse(one: Place | OpenCase, by_hand: bool) -> tuple[float, float, float]:
+    """One-sigma semi axes in metres and the azimuth of the major one in degrees."""
     if one.error_major_m is None:
-        return REPORT_SIGMA_M if by_hand else 0.0
-    major = one.error_major_m
-    minor = major if one.error_minor_m is None else one.error_minor_m
-    turn = math.radians(azimuth_deg - (one.error_azimuth_deg or 0.0))
-    return math.hypot(major * math.cos(turn), minor * math.sin(turn))
+        sigma = REPORT_SIGMA_M if by_hand else 0.0
+        return sigma, sigma, 0.0
+    minor = one.error_major_m if one.error_minor_m is None else one.error_minor_m
+    return one.error_major_m, minor, one.error_azimuth_deg or 0.0
+
+
+def _variance_m2(azimuth_deg: float, *ellipses: tuple[float, float, float]) -> float:
+    """Square of the distance in a direction that is one Mahalanobis unit, errors added.
+
+    ``1 / (u' C^-1 u)`` for the unit vector u and the sum C of the covariances: the distance
+    that the errors can bridge along u, which for a long ellipse is much less than its variance
+    seen along u, because the errors must not leave the line.
+
+    Example:
+        >>> _variance_m2(0.0, (3.0, 3.0, 0.0), (4.0, 4.0, 0.0))
+        25.0
+        >>> round(_variance_m2(45.0, (10.0, 1.0, 0.0)), 2)  # 50.5 is the variance along it
+        1.98
+    """
+    north2 = east2 = both = 0.0
+    for major, minor, turn_deg in ellipses:
+        cos, sin = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
+        north2 += (major * cos) ** 2 + (minor * sin) ** 2
+        east2 += (major * sin) ** 2 + (minor * cos) ** 2
+        both += (major**2 - minor**2) * sin * cos
+    north, east = math.cos(math.radians(azimuth_deg)), math.sin(math.radians(azimuth_deg))
+    determinant = north2 * east2 - both**2
+    inverse = east2 * north**2 - 2 * both * north * east + north2 * east**2
+    return determinant / inverse if inverse > 0.0 else 0.0
 
 
 def _is_twin(event: Event, case: OpenCase, away_m: float) -> bool:

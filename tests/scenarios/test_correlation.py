@@ -103,7 +103,7 @@ def test_nothing_there_opens(words: SimpleNamespace) -> None:
 def test_the_same_raise_again_attaches_whatever_became_of_the_case(words: SimpleNamespace) -> None:
     event = an_event(words)
     for status in Status:
-        case = a_case(event, status=status, lon_deg=0.0)
+        case = a_case(event, status=status, lon_deg=0.0, closed_ns=words.at_ns(150))
         assert outcome(words, event, case) == ("attach", case.incident_id)
 
 

@@ -187,6 +187,25 @@ def test_coming_back_after_closing(
         assert len(incidents(store)) == 2
 
 
+@pytest.mark.parametrize(
+    ("still_after_s", "kinds"),
+    [(300, ["rework"]), (30, ["evidence"]), (601, ["opened"])],
+    ids=["within the window", "a moment to settle", "after the window"],
+)
+def test_closed_while_the_water_is_still_high(
+    store: CaseStore, make: Any, still_after_s: float, kinds: list[str]
+) -> None:
+    [opened] = store.apply([make.batch(make.event(60))], 0)
+    began_s = (opened.incident.began_ns - make.at(0)) / 1e9
+    close(store, opened.incident.id, make.at(100))
+    later = [make.event(100 + still_after_s + more, Edge.STILL, began_s=began_s) for more in (0, 1)]
+    changes = store.apply([make.batch(*later)], 0)
+    assert [change.kind for change in changes] == [*kinds, "evidence"]
+    assert len(incidents(store)) == (2 if kinds == ["opened"] else 1)
+    if kinds == ["rework"]:
+        assert store.get(opened.incident.id).status is Status.DISPATCHED
+
+
 def test_an_aircraft_is_one_case_wherever_it_flies(store: CaseStore, make: Any) -> None:
     kind = {"scenario": "unidentified-aircraft", "thing": "SN1"}
     store.apply([make.batch(make.event(5, **kind))], 0)
