@@ -81,6 +81,10 @@ chaos-kafka: $(VENV)/.dev ## The same on Kafka: two workers and ingest killed in
 	QINGNIAO_CHAOS_KILLS=$(or $(KILLS),30) QINGNIAO_CHAOS_SEED=$(or $(SEED),4) \
 		$(BIN)/python -m pytest tests/kafka/test_chaos_on_kafka.py -s --basetemp=build/pytest-chaos $(PYTEST_ARGS)
 
+.PHONY: bench-stream
+bench-stream: $(VENV)/.runtime ## The stream engine against SQLite, pydantic and a paho subscriber: ARGS="--quick"
+	$(BIN)/python -m benchmarks.bench_stream $(ARGS)
+
 .PHONY: bench-geo
 bench-geo: $(VENV)/.dev $(VENV)/.bench ## The map index against its peers, from shapely to PostGIS: ARGS="--quick", ARGS="--strict"
 	@sh tests/install_servers.sh

@@ -25,7 +25,7 @@ from commands.parts import (
     open_tap,
 )
 from commands.running import RunningCity
-from commands.sharing import clock_text, write_private
+from commands.sharing import claim_data_dir, clock_text, write_private
 from core.children import ChildProcess, stop_children
 from core.clock import Clock
 from core.errors import QingniaoError, ServiceError
@@ -109,6 +109,7 @@ class CityProcess:
 
     async def _start(self) -> None:
         settings, clock, city = self.settings, self.clock, self.city
+        await asyncio.to_thread(claim_data_dir, settings.data_dir)
         self.parts = await asyncio.to_thread(StreamParts, settings, city, clock)
         self.store = self.parts.store
         self._on_stop("store", lambda: asyncio.to_thread(self.store.close))

@@ -23,7 +23,7 @@ from commands.parts import (
     open_tap,
     run_until_failure,
 )
-from commands.sharing import broker_address, parse_clock
+from commands.sharing import broker_address, claim_data_dir, parse_clock
 from core import topics
 from core.clock import SystemClock
 from core.errors import ServiceError, SettingsError
@@ -57,6 +57,7 @@ async def run_service(service: str, settings: Settings, clock: str | None) -> No
             f"run {service}: a service of its own shares its log with others, which needs "
             f"broker=kafka://host:port, got {settings.broker!r}; `qingniao run` runs all in one"
         )
+    await asyncio.to_thread(claim_data_dir, settings.data_dir)
     ready = asyncio.Event()
 
     async def beat_when_ready() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from core.clock import Clock, HeldClock, ScaledClock
-from core.errors import SettingsError
+from core.errors import ServiceError, SettingsError
 from core.settings import Settings
 from ingest.broker import BrokerAddress
 
@@ -26,6 +27,24 @@ def parse_clock(text: str) -> ScaledClock:
     if started.startswith("@"):
         return HeldClock(int(epoch), float(factor), Path(started[1:]))
     return ScaledClock(int(epoch), float(factor), int(started))
+
+
+def claim_data_dir(data_dir: Path) -> None:
+    """Make the data folder and see that it can be written to.
+
+    Raises:
+        ServiceError: It cannot; nothing was started.
+    """
+    probe = data_dir / f".write-{os.getpid()}"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"qingniao")
+        probe.unlink()
+    except OSError as exc:
+        raise ServiceError(
+            f"data folder {data_dir} cannot be written: {exc.strerror or exc}; name another with "
+            "QINGNIAO_DATA_DIR, or make room and give this user the right to write there"
+        ) from exc
 
 
 def write_private(path: Path, text: str) -> None:

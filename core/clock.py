@@ -18,11 +18,30 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock, but it never goes back.
+
+    Where the machine's clock is set back, time goes on from where it was, at its pace, until
+    the machine has caught up: an instant that was told is never told to be yet to come.
+    """
+
+    def __init__(self) -> None:
+        self._ahead_ns = -(1 << 62)
 
     def now_ns(self) -> int:
-        """The present instant of the machine."""
-        return time.time_ns()  # noqa: TID251 (this is the one place)
+        """The present instant."""
+        monotonic_ns = time.monotonic_ns()
+        wall_ns = time.time_ns()  # noqa: TID251 (this is the one place)
+        self._ahead_ns = max(self._ahead_ns, wall_ns - monotonic_ns)
+        return monotonic_ns + self._ahead_ns
+
+    def advance_to(self, instant_ns: int) -> None:
+        """Go on from an instant that was told before; an earlier one changes nothing."""
+        self._ahead_ns = max(self._ahead_ns, instant_ns - time.monotonic_ns())
+
+    def set_back_s(self) -> float:
+        """By how many seconds the machine's clock is behind what was told."""
+        wall_ns = time.time_ns()  # noqa: TID251 (this is the one place)
+        return max(0.0, (self.now_ns() - wall_ns) / 1e9)
 
 
 class ManualClock:

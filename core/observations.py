@@ -12,6 +12,7 @@ and numpy costs per batch (docs/decisions/0004).
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -225,22 +226,21 @@ def pack(
         >>> len(pack([], stamp))
         0
     """
-    n = len(observations)
-    place = np.full((n, 5), np.nan)
+    nan = math.nan
+    place: list[tuple[float, ...]] = []
     measures: dict[str, tuple[list[int], list[float]]] = {}
     labels: dict[str, tuple[list[int], list[str]]] = {}
     snapshots: dict[int, list[str]] = {}
     for row, one in enumerate(observations):
-        position = (
-            one.lon_deg,
-            one.lat_deg,
-            one.error_major_m,
-            one.error_minor_m,
-            one.error_azimuth_deg,
+        place.append(
+            (
+                nan if one.lon_deg is None else one.lon_deg,
+                nan if one.lat_deg is None else one.lat_deg,
+                nan if one.error_major_m is None else one.error_major_m,
+                nan if one.error_minor_m is None else one.error_minor_m,
+                nan if one.error_azimuth_deg is None else one.error_azimuth_deg,
+            )
         )
-        for column, number in enumerate(position):
-            if number is not None:
-                place[row, column] = number
         for name, value in one.measures.items():
             rows, values = measures.setdefault(name, ([], []))
             rows.append(row)
@@ -261,7 +261,7 @@ def pack(
         observed=np.array([one.observed_ns for one in observations], np.int64).tobytes(),
         received=np.array([one.received_ns for one in observations], np.int64).tobytes(),
         flags=bytes(one.has_device_time | one.repeated << 1 for one in observations),
-        positions=place.tobytes(),
+        positions=np.array(place, np.float64).tobytes(),
         sequences=np.array(
             [-1 if one.device_sequence is None else one.device_sequence for one in observations],
             np.int64,

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 
 from core import topics
-from core.clock import Clock
+from core.clock import Clock, SystemClock
 from core.errors import DecodeError, ServiceError
 from core.observations import (
     MAX_BATCH,
@@ -37,6 +37,9 @@ ROUND_BYTES = 1024 * 1024
 
 #: Rejections of one log record: payloads are cut to 64 KiB, so a record is at most 1 MiB.
 REJECTIONS_BYTES = 1024 * 1024
+
+#: A clock behind the log by more than this (seconds) is told.
+CLOCK_BACK_S = 1.0
 
 #: Records of each partition that are read at the start, at most, to know repeated messages.
 RESTORED_RECORDS = 65_536
@@ -199,6 +202,7 @@ class Bridge:
         What the broker was not told of is among the newest ``inflight`` messages of the log,
         because acknowledgements go out in the order of the log.
         """
+        newest_ns = 0
         for partition in range(self._partitions):
             deliveries: list[bytes] = []
             messages = records = 0
@@ -210,6 +214,7 @@ class Bridge:
                     except DecodeError:
                         continue  # not ours; whoever reads it sets it aside
                     self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
+                    newest_ns = max(newest_ns, batch.stamp.logged_ns)
                     deliveries.append(batch.deliveries)
                     # All rows of a message are received at once.
                     receipts = zip(batch.topics, batch.received_ns.tolist(), strict=True)
@@ -217,6 +222,16 @@ class Bridge:
                     if messages >= self._inflight or records >= RESTORED_RECORDS:
                         break
             self._repeats.restore(reversed(deliveries))
+        if isinstance(self._clock, SystemClock):
+            # Set back while we were away: readings without a time of their own would be late.
+            self._clock.advance_to(newest_ns)
+            if (back_s := self._clock.set_back_s()) > CLOCK_BACK_S:
+                log.error(
+                    "the machine's clock is %.0f s behind the log; time goes on from the log's "
+                    "newest record. Set the clock right; rules see devices with a right clock "
+                    "as that late until then",
+                    back_s,
+                )
 
     def _advance_to(self, watermark_ns: int) -> None:
         self.watermark_ns = max(self.watermark_ns, min(watermark_ns, self._clock.now_ns()))

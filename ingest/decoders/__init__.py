@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from core.errors import DecodeError
 from core.observations import Observation
@@ -35,6 +36,7 @@ _OWN: dict[str, Decoder] = {
 }
 
 
+@lru_cache(maxsize=16_384)
 def decoder_for(topic: str) -> Decoder:
     """The decoder of a topic.
 

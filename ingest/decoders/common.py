@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -215,7 +216,7 @@ def checked(one: Observation) -> Observation:
             f"{MAX_MEASURES} and {MAX_LABELS} on {where}",
         )
     for name, value in one.measures.items():
-        if not _MEASURE.fullmatch(name):
+        if not _is_measure_name(name):
             raise DecodeError(
                 "bad_measure", f"a name such as tilt_deg was wanted, got {name[:64]!r} on {where}"
             )
@@ -238,6 +239,11 @@ def checked(one: Observation) -> Observation:
     _check_snapshots(one.snapshots, where)
     _check_error(one, where)
     return _with_believable_time(one)
+
+
+@lru_cache(maxsize=4096)
+def _is_measure_name(name: str) -> bool:
+    return _MEASURE.fullmatch(name) is not None
 
 
 def _check_snapshots(snapshots: tuple[str, ...], where: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
@@ -376,3 +377,29 @@ async def test_many_rejections_are_records_of_bounded_size() -> None:
     assert max(sizes) < 1_200_000
     assert log.rejected() == ["unknown_topic"] * 40
     assert len(source.acknowledged) == 40
+
+
+async def test_a_clock_set_back_an_hour_makes_nothing_late(monkeypatch: Any) -> None:
+    """While running, and across a restart: received times and the watermark only go on."""
+    back_ns = 0
+    real = time.time_ns  # noqa: TID251 (stands in for the machine)
+
+    def machine() -> int:
+        return real() - back_ns
+
+    monkeypatch.setattr("core.clock.time.time_ns", machine)
+    clock = SystemClock()
+    before_ns = clock.now_ns()
+    back_ns = 3600 * NS_PER_S
+    assert before_ns <= clock.now_ns() < before_ns + 60 * NS_PER_S
+    assert 3590 < clock.set_back_s() < 3601
+
+    bridge, _, log, _ = a_bridge([[untimed(0)]], clock=clock)
+    await bridge.run()
+    restarted = SystemClock()  # a new process knows only the machine's clock
+    assert restarted.now_ns() < before_ns
+    again, _, new_log, _ = a_bridge([[]], clock=restarted)
+    new_log.records = log.records
+    await again.run()
+    assert restarted.now_ns() >= before_ns
+    assert again.watermark_ns >= bridge.watermark_ns

@@ -1,0 +1,233 @@
+"""The whole city behind Mosquitto, against a paho subscriber that does nothing.
+
+Both have the same work waiting: the consumer is stopped (SIGSTOP), the broker is given the
+messages, the consumer goes on (SIGCONT). Measured is the time until the last one has taken
+effect and the CPU that the consumer's processes used for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from benchmarks.harness import Figure
+from core.clock import Clock
+from core.ports import RawMessage
+from ingest.broker import BrokerAddress, MosquittoBroker
+
+ROOT = Path(__file__).resolve().parent.parent
+PACK = 100
+_COUNTED = re.compile(r"^qingniao_stream_observations_total\S* (\S+)$", re.MULTILINE)
+
+#: A subscriber with a persistent session that counts, and writes the count when asked to.
+SUBSCRIBER = """
+import sys, threading
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+host, port, user, password, path = sys.argv[1:]
+count = 0
+def on_message(client, data, message):
+    global count
+    count += 1
+client = Client(CallbackAPIVersion.VERSION2, client_id="bench-peer", clean_session=False)
+client.username_pw_set(user, password)
+client.max_inflight_messages = 4096
+client.on_message = on_message
+client.on_connect = lambda *_: client.subscribe("qn/#", 1)
+client.connect(host, int(port), 30)
+client.loop_start()
+def tell():
+    while True:
+        with open(path, "w") as file:
+            file.write(str(count))
+        threading.Event().wait(0.02)
+tell()
+"""
+
+
+class Consumer(NamedTuple):
+    """A process and how many observations or messages it has taken so far."""
+
+    process: psutil.Process
+    count: Callable[[], int]
+
+
+class Drained(NamedTuple):
+    """One measurement: seconds on the wall and of the consumer's CPU."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def bench_city(
+    messages: int, rounds: int, reading: Callable[[int, int], RawMessage], clock: Clock
+) -> tuple[list[Figure], list[str]]:
+    """CPU per observation and rate, one message per reading and packs of 100; and notes."""
+    if shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        return [], ["skipped: the whole pipeline needs mosquitto"]
+    with tempfile.TemporaryDirectory(prefix="qn-bench-", dir=".") as name:
+        folder = Path(name).resolve()
+        broker = MosquittoBroker(folder)
+        address = broker.start()
+        try:
+            with _subscriber(folder, address) as peer, _city(folder, address) as ours:
+                second = [clock.now_ns() // 1_000_000_000 - 1_767_225_600 - 20_000]
+
+                def one_each() -> list[tuple[str, bytes]]:
+                    second[0] += 1
+                    made = [reading(thing % 1_000, second[0] + thing // 1_000)
+                            for thing in range(messages)]  # fmt: skip
+                    second[0] += messages // 1_000
+                    return [(one.topic, one.payload) for one in made]
+
+                def packs() -> list[tuple[str, bytes]]:
+                    second[0] += 1
+                    return [_senml(gateway, second[0]) for gateway in range(messages // PACK)]
+
+                pairs = [_drain((ours, peer), address, one_each(), messages)
+                         for _ in range(rounds + 1)][1:]  # fmt: skip
+                packed = [_drain((ours,), address, packs(), messages - messages % PACK)[0]
+                          for _ in range(rounds + 1)][1:]  # fmt: skip
+        finally:
+            broker.stop()
+    ours_cpu = statistics.median(1e6 * pair[0].cpu_s / messages for pair in pairs)
+    peer_cpu = statistics.median(1e6 * pair[1].cpu_s / messages for pair in pairs)
+    ours_rate = messages / statistics.median(pair[0].wall_s for pair in pairs)
+    peer_rate = messages / statistics.median(pair[1].wall_s for pair in pairs)
+    pack_rate = messages / statistics.median(one.wall_s for one in packed)
+    above = ours_cpu - peer_cpu
+    return [
+        Figure("pipeline, one reading per message: CPU above the subscriber", above,
+               "us per observation", 12.0, above <= 12.0, "paho that does nothing", peer_cpu),
+        Figure("pipeline, one reading per message: rate", ours_rate, "1/s", 0.6,
+               ours_rate >= 0.6 * peer_rate, "paho that does nothing", peer_rate,
+               ours_rate / peer_rate),
+        Figure("pipeline, packs of 100 readings: rate", pack_rate, "1/s", 100_000,
+               pack_rate >= 100_000),
+    ], [f"pipeline: broker, publisher and consumer share {os.cpu_count()} cores"]  # fmt: skip
+
+
+def _senml(gateway: int, second: int) -> tuple[str, bytes]:
+    at = 1_767_225_600 + second
+    rows = ",".join(
+        f'{{"n":"urn:dev:mac:{gateway:04x}{row:04x}_level","u":"m","v":0.02,"t":{at}}}'
+        for row in range(PACK)
+    )
+    return f"qn/qingdao/senml/gateway-{gateway:04d}", f"[{rows}]".encode()
+
+
+def _drain(
+    consumers: tuple[Consumer, ...],
+    address: BrokerAddress,
+    messages: list[tuple[str, bytes]],
+    observations: int,
+) -> list[Drained]:
+    """Let each consumer in turn take the same messages while the others stand still."""
+    for one in consumers:
+        one.process.send_signal(signal.SIGSTOP)
+    _publish(address, messages)
+    drained = []
+    for number, one in enumerate(consumers):
+        cpu_s = _cpu(one.process)
+        began = time.perf_counter()
+        one.process.send_signal(signal.SIGCONT)
+        before = _LAST.get(one.process.pid, 0)
+        wanted = before + (observations if number == 0 else len(messages))
+        while (now := one.count()) < wanted:
+            if time.perf_counter() - began > 120:
+                raise TimeoutError(f"{now} of {wanted} after 120 s")
+            time.sleep(0.02)
+        _LAST[one.process.pid] = now
+        drained.append(Drained(time.perf_counter() - began, _cpu(one.process) - cpu_s))
+    return drained
+
+
+#: What each consumer had taken after its last turn, by process id.
+_LAST: dict[int, int] = {}
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _publish(address: BrokerAddress, messages: list[tuple[str, bytes]]) -> None:
+    client = Client(CallbackAPIVersion.VERSION2, client_id="bench-publisher")
+    client.username_pw_set(address.username, address.password)
+    client.max_inflight_messages_set(1000)
+    client.max_queued_messages_set(0)
+    client.connect(address.host, address.port)
+    client.loop_start()
+    sent = [client.publish(topic, payload, qos=1) for topic, payload in messages]
+    for one in sent:
+        one.wait_for_publish(60)
+    client.disconnect()
+    client.loop_stop()
+
+
+@contextmanager
+def _subscriber(folder: Path, address: BrokerAddress) -> Iterator[Consumer]:
+    path = folder / "peer-count"
+    child = subprocess.Popen(  # noqa: S603 (our own interpreter)
+        [sys.executable, "-c", SUBSCRIBER, address.host, str(address.port), address.username,
+         address.password, str(path)],
+    )  # fmt: skip
+    try:
+        while not path.exists() or not path.read_text():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        yield Consumer(psutil.Process(child.pid), lambda: int(path.read_text() or 0))
+    finally:
+        child.kill()
+        child.wait()
+
+
+@contextmanager
+def _city(folder: Path, address: BrokerAddress) -> Iterator[Consumer]:
+    env: dict[str, Any] = os.environ | {
+        "QINGNIAO_DATA_DIR": str(folder / "data"),
+        "QINGNIAO_API__PORT": "0",
+        "QINGNIAO_MQTT__URL": f"mqtt://{address.host}:{address.port}",
+        "QINGNIAO_MQTT__USERNAME": address.username,
+        "QINGNIAO_MQTT__PASSWORD": address.password,
+    }
+    output = folder / "city.out"
+    with output.open("wb") as out:
+        command = [sys.executable, "-m", "cli", "run"]
+        child = subprocess.Popen(  # noqa: S603 (our own interpreter)
+            command, cwd=ROOT, env=env, stdout=out, stderr=out
+        )
+    try:
+        while (found := re.search(r"(http://\S+)\s+token", output.read_text())) is None:
+            if child.poll() is not None:
+                raise RuntimeError(output.read_text()[-2000:])
+            time.sleep(0.05)
+        url = found[1]
+        with httpx.Client(base_url=url, timeout=30) as client:
+
+            def count() -> int:
+                answer = client.get("/metrics").raise_for_status().text
+                return round(sum(float(one) for one in _COUNTED.findall(answer)))
+
+            time.sleep(3.0)  # the probe of the broker, and the first checkpoint
+            yield Consumer(psutil.Process(child.pid), count)
+    finally:
+        child.send_signal(signal.SIGCONT)
+        child.kill()
+        child.wait()
