@@ -384,6 +384,25 @@ def day(
 
 
 @app.command()
+def backtest(
+    rules: Annotated[Path, typer.Option(help="Folder of scenario files to try.")],
+    recording: Annotated[Path, typer.Option(help="MCAP file, folder of them, or JSON lines.")],
+    truth: Annotated[
+        Path | None, typer.Option(help="What really happened; adds precision and recall.")
+    ] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="File that takes the result as JSON.")
+    ] = None,
+    city: CityOption = None,
+) -> None:
+    """Try other rules on a recording: incidents gained, lost, merged, split and moved."""
+    from commands.backtest import BacktestPlan, run_backtest
+
+    plan = BacktestPlan(rules, recording, truth, json_path)
+    raise typer.Exit(_run(run_backtest(_settings(city=city), plan, console)))
+
+
+@app.command()
 def quarantine(
     reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
