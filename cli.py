@@ -446,6 +446,22 @@ def archive_info(data: DataOption = None) -> None:
 
 
 @app.command()
+def ledger(
+    since: Annotated[str | None, typer.Option("--from", help="Not before, RFC 3339.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Not after, RFC 3339.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only this source (wire format).")] = None,
+    by_minute: Annotated[bool, typer.Option("--minutes", help="A line per minute.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Tell whether all that was received is accounted for and archived; exit 1 when not."""
+    from commands.ledger import print_ledger
+
+    given = (since, until, source, by_minute)
+    if not print_ledger(_settings(data_dir=data), *given, console):
+        raise typer.Exit(1)
+
+
+@app.command()
 def explain(
     incident: Annotated[str, typer.Argument(help="Case number or id.")], data: DataOption = None
 ) -> None:

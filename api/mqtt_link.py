@@ -28,7 +28,7 @@ class MqttLink:
 
     Args:
         host, port, username, password, tls: The broker.
-        status_filter: Topic filter of the status messages to hear, QoS 0.
+        status_filter: Topic filter of the status messages to hear, QoS 0; empty hears none.
         on_status: Called on the event loop with topic and decoded JSON of each.
     """
 
@@ -41,8 +41,8 @@ class MqttLink:
         password: str,
         tls: bool,
         client_id: str,
-        status_filter: str,
-        on_status: Callable[[str, Any], None],
+        status_filter: str = "",
+        on_status: Callable[[str, Any], None] = lambda _topic, _status: None,
     ) -> None:
         self._address = (host, port)
         self._status_filter = status_filter
@@ -95,7 +95,8 @@ class MqttLink:
         if reason.is_failure:
             logger.error("broker at %s:%d refused the API: %s", *self._address, reason)
             return
-        client.subscribe(self._status_filter, qos=0)
+        if self._status_filter:
+            client.subscribe(self._status_filter, qos=0)
 
     def _message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         loop = self._loop

@@ -22,6 +22,7 @@ from commands.parts import (
     about_city,
     crash_of,
     ingest_id,
+    ledger_reporter,
     open_tap,
 )
 from commands.running import RunningCity
@@ -44,7 +45,6 @@ from ingest.broker import (
 from ingest.mqtt_source import MqttSource, probe
 from ingest.recording.tap import RecordingTap
 from streams.app import FaustLog, build_app
-from streams.archiver import Archiver
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class CityProcess:
         self._source = source
         self._address: BrokerAddress | None = None
         self._mqtt: MqttSource | None = None
-        self._archiver: Archiver | None = None
+        self._archive: ArchiveParts | None = None
         self._tap: RecordingTap | None = None
         self._closers: list[tuple[str, Callable[[], Awaitable[Any]]]] = []
         self._counted: tuple[float, int] = (time.monotonic(), 0)
@@ -171,8 +171,8 @@ class CityProcess:
             or self.parts.rejection_count < self.bridge.rejections
         ) and not self.failure.done():
             await asyncio.sleep(0.02)
-        if self._archiver is not None:
-            archived: asyncio.Future[Any] = asyncio.ensure_future(self._archiver.caught_up())
+        if self._archive is not None:
+            archived: asyncio.Future[Any] = asyncio.ensure_future(self._archive.caught_up())
             either: set[asyncio.Future[Any]] = {archived, self.failure}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
 
@@ -229,8 +229,9 @@ class CityProcess:
         )
         await parts.__aenter__()
         self._on_stop("archive", lambda: parts.__aexit__(None, None, None))
-        self._archiver = parts.archiver
+        self._archive = parts
         self._watch("archive", parts.archiver.run())
+        self._watch("ledger", parts.bookkeeper.run())
 
     async def _open_source(self) -> MqttSource:
         assert self._address is not None
@@ -273,6 +274,8 @@ class CityProcess:
         self._watch("api", self.api.serve())
         self._on_stop("api", self.api.stop)
         await self.api.started()
+        if self._archive is not None:
+            self._archive.bookkeeper.report = ledger_reporter(self.city.name, self.api.publish)
 
     async def _keep_figures(self) -> None:
         pruned_ns = self.clock.now_ns()
@@ -294,10 +297,11 @@ class CityProcess:
             connected = self._mqtt.connected
             detail = f"{self._mqtt.in_hand} messages in hand, {self._mqtt.reconnects} reconnects"
             self.live.update_part("ingest", connected, detail if connected else "no broker")
-        if self._archiver is not None:
-            failure = self._archiver.failure
-            told = failure or f"{self._archiver.waiting} observations wait for the next file"
-            self.live.update_part("archive", not failure, told)
+        if self._archive is not None:
+            archiver, bookkeeper = self._archive.archiver, self._archive.bookkeeper
+            told = archiver.failure or f"{archiver.waiting} observations wait for the next file"
+            self.live.update_part("archive", not archiver.failure, told)
+            self.live.update_part("ledger", not bookkeeper.failure, bookkeeper.failure or "kept")
         watermark = ns_to_rfc3339(self.parts.decisions.watermark_ns)
         self.live.update_part("decisions", True, f"watermark {watermark}")
         if self._tap is not None:

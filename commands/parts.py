@@ -28,7 +28,7 @@ from core.clock import Clock
 from core.errors import ServiceError
 from core.ports import Rejection
 from core.settings import Settings
-from core.topics import quality_topic, report_topic
+from core.topics import quality_topic, report_topic, sensor_topic
 from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
 from geo.tagging import Tagger
@@ -43,9 +43,12 @@ from store.archive.query import ArchiveReader
 from store.archive.writer import ArchiveWriter
 from store.cases import MAX_ESCALATIONS, CaseStore
 from store.database import migrate
+from store.ledger import Difference, Ledger
 from store.things import Thing
 from streams.app import StreamServices
 from streams.archiver import Archiver
+from streams.bookkeeper import TOPICS as LEDGER_TOPICS
+from streams.bookkeeper import Bookkeeper
 from streams.decisions import DecisionWriter
 from streams.embedded.reader import EmbeddedReader
 from streams.kafka.reader import KafkaReader
@@ -205,23 +208,20 @@ class StreamParts:
 
 
 class ArchiveParts:
-    """The archive, fed from the log; an async context manager that runs nothing by itself."""
+    """Archive and ledger, fed from the log; an async context manager that runs nothing itself."""
 
     def __init__(self, settings: Settings, city: City, clock: Clock, tagger: Tagger) -> None:
-        wanted = {topics.OBSERVATIONS: settings.partitions}
-        self._reader: EmbeddedReader | KafkaReader
-        if settings.log_url.startswith("embedded:"):
-            self._reader = EmbeddedReader(settings.log_url, group="archive", topics=wanted)
-        else:
-            servers = settings.log_url.removeprefix("kafka://")
-            self._reader = KafkaReader(servers, topics=wanted)
+        self._readers = [
+            _log_reader(settings, "archive", {topics.OBSERVATIONS: settings.partitions}),
+            _log_reader(settings, "ledger", dict.fromkeys(LEDGER_TOPICS, 1)),
+        ]
         self._writer = ArchiveWriter(
             settings.archive_dir,
             retain_s=settings.archive.retain_days * 86_400,
             retain_bytes=round(settings.archive.retain_gib * 2**30),
         )
         self.archiver = Archiver(
-            self._reader,
+            self._readers[0],
             self._writer,
             partitions=settings.partitions,
             tagger=tagger,
@@ -229,16 +229,68 @@ class ArchiveParts:
             clock=clock,
             flush_s=settings.archive.flush_s,
         )
+        self.bookkeeper = Bookkeeper(
+            self._readers[1],
+            Ledger(self._writer.catalog),
+            clock,
+            partitions=settings.partitions,
+        )
 
     async def __aenter__(self) -> Self:
         """Open the log."""
-        await self._reader.__aenter__()
+        for reader in self._readers:
+            await reader.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close log and archive; the archiver must have been stopped."""
-        await self._reader.__aexit__(None, None, None)
+        """Close log and archive; archiver and bookkeeper must have been stopped."""
+        for reader in self._readers:
+            await reader.__aexit__(None, None, None)
         await asyncio.to_thread(self._writer.close)
+
+    async def caught_up(self) -> None:
+        """Wait until archive and ledger have all that the log has, while both run."""
+        await self.archiver.caught_up()
+        while await self.bookkeeper.read_once():
+            pass
+
+
+def _log_reader(
+    settings: Settings, group: str, wanted: dict[str, int]
+) -> EmbeddedReader | KafkaReader:
+    if settings.log_url.startswith("embedded:"):
+        return EmbeddedReader(settings.log_url, group=group, topics=wanted)
+    return KafkaReader(settings.log_url.removeprefix("kafka://"), topics=wanted)
+
+
+def ledger_reporter(
+    city: str, publish: Callable[[str, bytes], Awaitable[None]]
+) -> Callable[[Sequence[Difference]], Awaitable[None]]:
+    """Tells differences of the ledger as a device would: by MQTT, so that a rule sees them."""
+
+    async def report(differences: Sequence[Difference]) -> None:
+        wrong: dict[str, list[Difference]] = {}
+        for one in differences:
+            wrong.setdefault(one.source, []).append(one)
+        for source, found in wrong.items():
+            last = found[-1]
+            reading = {
+                "kind": "ledger",
+                # Each report is a reading of its own, however often it has to be sent.
+                "seq": last.number,
+                "measures": {
+                    "ledger_missing_count": sum(abs(one.missing) for one in found),
+                    "ledger_unarchived_count": sum(abs(one.unarchived) for one in found),
+                },
+                "labels": {
+                    "source": source,
+                    "batches": f"{last.ingest_id} {found[0].first}-{last.last}",
+                },
+            }
+            topic = sensor_topic(city, f"ledger-{source}")
+            await publish(topic, json.dumps(reading).encode())
+
+    return report
 
 
 class ApiParts:
@@ -338,6 +390,16 @@ class ApiParts:
             status_filter=f"qn/{self._city.name}/vision-status",
             on_status=self._heard,
         )
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 1 over the API's connection.
+
+        Raises:
+            ServiceError: There is none, or the broker does not acknowledge.
+        """
+        if self._link is None:
+            raise ServiceError(f"{topic}: this API has no broker")
+        await self._link.publish(topic, payload)
 
     def _heard(self, _topic: str, status: Any) -> None:
         """Take what vision says of its cameras; what is malformed is not ours to judge."""

@@ -6,11 +6,13 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
+from api.mqtt_link import MqttLink
 from commands.city_process import CityProcess
 from commands.map_watch import open_map, watch_map
 from commands.parts import (
@@ -19,6 +21,7 @@ from commands.parts import (
     StreamParts,
     crash_of,
     ingest_id,
+    ledger_reporter,
     open_store,
     open_tap,
     run_until_failure,
@@ -83,7 +86,7 @@ async def _run_all(settings: Settings, _clock: str | None, ready: asyncio.Event)
 async def _run_ingest(settings: Settings, _clock: str | None, ready: asyncio.Event) -> None:
     clock = SystemClock()
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
-    wanted = {topics.OBSERVATIONS: settings.partitions, topics.REJECTIONS: 1}
+    wanted = {topics.OBSERVATIONS: settings.partitions, topics.REJECTIONS: 1, topics.METER: 1}
     log = KafkaLog(settings.broker.removeprefix("kafka://"), topics=wanted)
     source = MqttSource(
         broker_address(settings),
@@ -156,14 +159,21 @@ async def _run_archive(settings: Settings, _clock: str | None, ready: asyncio.Ev
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     tagger = await asyncio.to_thread(open_map, settings, city)
     parts = await asyncio.to_thread(ArchiveParts, settings, city, clock, tagger)
+    link = MqttLink(**asdict(broker_address(settings)), client_id=f"qingniao-ledger-{city.name}")
+    parts.bookkeeper.report = ledger_reporter(city.name, link.publish)
     async with parts:
+        link.start()
         ready.set()
-        await run_until_failure(
-            {
-                "archive": parts.archiver.run(),
-                "map": watch_map(settings.catalogue_path, tagger),
-            }
-        )
+        try:
+            await run_until_failure(
+                {
+                    "archive": parts.archiver.run(),
+                    "ledger": parts.bookkeeper.run(),
+                    "map": watch_map(settings.catalogue_path, tagger),
+                }
+            )
+        finally:
+            await asyncio.to_thread(link.stop)
 
 
 async def _run_vision(settings: Settings, clock: str | None, ready: asyncio.Event) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from core.errors import DecodeError
 from core.grades import INTERNAL, PUBLIC, SENSITIVE
+from core.ledger import Tally
 from core.observations import Stamp
 
 
@@ -96,10 +97,12 @@ class EventBatch(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
 
     Written for every batch, also when it has no event: it moves the partition's frontier,
     and with it the watermark by which the sequencer orders decisions (docs/decisions/0007).
+    ``tallies`` say what became of the batch's observations, for the ledger.
     """
 
     stamp: Stamp
     events: tuple[Event, ...] = ()
+    tallies: tuple[Tally, ...] = ()
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -36,7 +36,9 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True, tag="rejection"):
 
     ``reason`` is a short machine word, one of few (metrics are counted under it);
     ``detail`` says what was got, what was wanted and where. ``payload`` is cut to 64 KiB,
-    ``payload_bytes`` is its true size.
+    ``payload_bytes`` is its true size. ``source`` is the wire format, as observations name it
+    or, where no decoder took it, ``unknown``; ``ingest_id`` and ``sequence`` name the batch of
+    ingest that it belongs to, for the ledger.
     """
 
     topic: str
@@ -45,6 +47,9 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True, tag="rejection"):
     payload: bytes
     payload_bytes: int
     received_ns: int
+    source: str = ""
+    ingest_id: str = ""
+    sequence: int = 0
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -19,6 +19,7 @@ MQTT
 
 Log (Faust)
     ``observations``  batches by key group   ``events``  one partition   ``rejections``
+    ``meter``  what ingest received, once a second
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from __future__ import annotations
 OBSERVATIONS = "observations"
 EVENTS = "events"
 REJECTIONS = "rejections"
+METER = "meter"
 
 #: Largest record of the log. A batch of 512 observations with many labels and a checkpoint of
 #: a busy partition stay well under this; a Kafka topic takes 1 MiB unless told otherwise.

@@ -10,9 +10,12 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 
+import msgspec
+
 from core import topics
 from core.clock import Clock, SystemClock
 from core.errors import DecodeError, ServiceError
+from core.ledger import Meter, account_of, encode_meter
 from core.observations import (
     MAX_BATCH,
     Observation,
@@ -34,6 +37,9 @@ log = logging.getLogger("ingest.bridge")
 #: Payload bytes that become one round of records, so that a record stays far below the 8 MiB
 #: that the log on Kafka takes.
 ROUND_BYTES = 1024 * 1024
+
+#: What was received is written to the log so often (wall seconds).
+METER_S = 1.0
 
 #: Rejections of one log record: payloads are cut to 64 KiB, so a record is at most 1 MiB.
 REJECTIONS_BYTES = 1024 * 1024
@@ -101,6 +107,8 @@ class Bridge:
         self._recording = recording
         self._last_round_ns = clock.now_ns()
 
+        self._meter = Meter(ingest_id)
+        self._metered_s = time.monotonic()
         self.watermark_ns = watermark_ns
         self.sequence = 0
         self.messages = 0
@@ -132,12 +140,14 @@ class Bridge:
                     pending = asyncio.ensure_future(_next(batches))
                 done, _ = await asyncio.wait({pending}, timeout=self._tick_wall_s)
                 if not done:
+                    await self._write_meter_if_due()
                     await self._tick_if_due()
                     continue
                 task, pending = pending, None
                 try:
                     messages = task.result()
                 except StopAsyncIteration:
+                    await self._write_meter()
                     return
                 if messages:
                     await self.carry(messages)
@@ -164,9 +174,20 @@ class Bridge:
         for one in observations:
             # A device clock may run ahead; time has not.
             self._advance_to(min(one.observed_ns, one.received_ns) - self._lateness_ns)
+        first = self.sequence + 1
+        rejections = [
+            msgspec.structs.replace(one, ingest_id=self._ingest_id, sequence=first)
+            for one in rejections
+        ]
+        # Counted here, before anything is written: what the log loses is then still known.
+        accounts = [account_of(one.source, one.received_ns) for one in observations]
+        accounts += [account_of(one.source, one.received_ns) for one in rejections]
         try:
             await self._write_rejections(rejections)
             await self._write_observations(observations, DeliveryWriter(settled))
+            self._meter.count(accounts, len(messages))
+            self._meter.cover(first, self.sequence)
+            await self._write_meter_if_due()
         except ServiceError as exc:
             log.critical(
                 "the log failed: %s; %d messages stay unacknowledged with the broker, ingest stops",
@@ -186,15 +207,29 @@ class Bridge:
             ServiceError: The log failed.
         """
         self._advance_to(self._clock.now_ns() - self._lateness_ns)
+        first = self.sequence + 1
         await self._write_round([[] for _ in range(self._partitions)], DeliveryWriter([]))
         if self._recording is not None:
             self._recording.ticked(self._last_round_ns)
+        self._meter.cover(first, self.sequence)
+        await self._write_meter()
         self.ticks += 1
 
     async def _tick_if_due(self) -> None:
         due = self._clock.now_ns() - self._last_round_ns >= self._tick_ns
         if due and getattr(self._source, "live", True):
             await self.tick()
+
+    async def _write_meter_if_due(self) -> None:
+        if time.monotonic() - self._metered_s >= METER_S:
+            await self._write_meter()
+
+    async def _write_meter(self) -> None:
+        """Write what was received, after the batches that it speaks of are durable."""
+        record = self._meter.take()
+        self._metered_s = time.monotonic()
+        if record is not None:
+            await self._append(topics.METER, 0, encode_meter(record))
 
     async def _restore(self) -> None:
         """Learn from the log what the broker may repeat, and how far time had come.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.errors import DecodeError
 from core.observations import Observation
 from core.ports import RawMessage, Rejection
-from ingest.decoders import decode
+from ingest.decoders import decode, source_of
 
 #: What is kept of a rejected payload.
 KEPT_BYTES = 64 * 1024
@@ -25,6 +25,7 @@ def reject(message: RawMessage, reason: str, detail: str) -> Rejection:
         payload=message.payload[:KEPT_BYTES],
         payload_bytes=len(message.payload),
         received_ns=message.received_ns,
+        source=source_of(message.topic),
     )
 
 

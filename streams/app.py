@@ -83,7 +83,7 @@ class FaustLog:
         self._app = app
         self._topics = {
             name: app.topic(name, key_type=bytes, value_type=bytes)
-            for name in (topics.OBSERVATIONS, topics.REJECTIONS)
+            for name in (topics.OBSERVATIONS, topics.REJECTIONS, topics.METER)
         }
 
     async def append(self, topic: str, partition: int, value: bytes, *, key: bytes | None) -> None:
@@ -180,6 +180,7 @@ def build_app(
     observations = a_topic(topics.OBSERVATIONS, partitions)
     events = a_topic(topics.EVENTS, 1)
     rejections = a_topic(topics.REJECTIONS, 1)
+    meter = a_topic(topics.METER, 1)
     checkpoints = app.Table(
         "checkpoints",
         partitions=partitions,
@@ -277,6 +278,11 @@ def build_app(
                 logger.error("rejections record %d unreadable: %s", event.message.offset, error)
             event.ack()
 
+    async def declare_meter() -> None:
+        """Make the topic that no agent reads: the ledger does, beside the app."""
+        await meter.declare()
+
+    app.task(declare_meter)
     app.on_partitions_revoked.connect(forget_partitions)
     app.agent(observations, name="apply_rules")(apply_rules)
     app.agent(events, name="decide")(decide)

@@ -21,10 +21,12 @@ from core import topics
 from core.city import Device
 from core.clock import Clock
 from core.errors import DecodeError, ServiceError
+from core.ledger import start_of, tallies
 from core.observations import ObservationBatch, concat, decode_batch
 from core.ports import LogReader, LogRecord
 from geo.tagging import Tagger
 from store.archive.catalog import Progress
+from store.archive.postings import ARCHIVE, ARCHIVED, Frontier, Posting
 from store.archive.schema import Origin, to_table
 from store.archive.writer import ArchiveWriter
 from streams.dedup import Deduplicator
@@ -62,6 +64,8 @@ class _Partition:
         self.dedup.load(progress.dedup)
         self.tables: list[Any] = []
         self.rows = 0
+        self.postings: list[Posting] = []
+        self.frontiers: dict[str, Frontier] = {}
 
 
 class Archiver:
@@ -156,6 +160,8 @@ class Archiver:
         for partition in self._partitions:
             partition.tables.clear()
             partition.rows = 0
+            partition.postings.clear()
+            partition.frontiers.clear()
         self._moved = False
         self._flushed_s = time.monotonic()
         _WAITING.set(0)
@@ -208,6 +214,10 @@ class Archiver:
                 # The stream app sets it aside and counts it; here it has no rows.
                 logger.error("archive: observations[%d]@%d: %s", number, record.offset, error)
                 continue
+            ingest, start = start_of(batch.stamp.ingest_id)
+            partition.frontiers[ingest] = Frontier(
+                ARCHIVE, ingest, number, start, batch.stamp.sequence
+            )
             fresh = partition.dedup.fresh(batch)
             if not fresh.all():
                 duplicates += int((~fresh).sum())
@@ -215,6 +225,19 @@ class Archiver:
             if len(batch):
                 batches.append(batch)
                 offsets.append(record.offset)
+                counted = tallies(batch.sources, batch.received_ns.tolist(), [True] * len(batch))
+                partition.postings += [
+                    Posting(
+                        ingest,
+                        start,
+                        batch.stamp.sequence,
+                        one.source,
+                        one.minute_s,
+                        ARCHIVED,
+                        one.accepted,
+                    )
+                    for one in counted
+                ]
         rows = sum(map(len, batches))
         if rows:
             partition.tables.append(self._table(number, batches, offsets))
@@ -255,7 +278,12 @@ class Archiver:
             number: one.progress._replace(dedup=one.dedup.dump())
             for number, one in enumerate(self._partitions)
         }
-        self._writer.write(tables, progress)
+        self._writer.write(
+            tables,
+            progress,
+            [one for partition in self._partitions for one in partition.postings],
+            [one for partition in self._partitions for one in partition.frontiers.values()],
+        )
         _ARCHIVED.inc(sum(len(table) for table in tables.values()))
 
 

@@ -15,6 +15,7 @@ import msgspec
 from core.city import Device
 from core.errors import ServiceError
 from core.events import EventBatch
+from core.ledger import tallies
 from core.observations import ObservationBatch, decode_batch
 from geo.tagging import Tagger, Tags
 from scenarios.engine import RuleEngine
@@ -91,6 +92,7 @@ class PartitionWorker:
             return None
         batch = decode_batch(record)
         fresh = self._dedup.fresh(batch)
+        counted = tallies(batch.sources, batch.received_ns.tolist(), fresh.tolist())
         duplicate_count = int((~fresh).sum())
         if duplicate_count:
             batch = select_rows(batch, fresh)
@@ -102,7 +104,7 @@ class PartitionWorker:
         self.counters.events += len(events)
         self.applied_offset = offset
         self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
-        records = EventBatch(stamp=batch.stamp, events=events)
+        records = EventBatch(stamp=batch.stamp, events=events, tallies=counted)
         return Processed(batch, tags, records, duplicate_count)
 
     def checkpoint(self) -> bytes:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from core.errors import ServiceError
 from core.events import EventBatch
+from core.ledger import start_of
 
 
 class Sequencer:
@@ -61,7 +62,7 @@ class Sequencer:
             ServiceError: More than ``capacity`` batches wait for a partition that is silent.
         """
         stamp = batch.stamp
-        ingest, start = _start_of(stamp.ingest_id)
+        ingest, start = start_of(stamp.ingest_id)
         number = (start, (stamp.sequence - 1) // self._partitions)
         frontiers = self._frontiers.setdefault(ingest, [(-1, -1)] * self._partitions)
         held = self._held.setdefault(ingest, {})
@@ -103,19 +104,3 @@ def merge_round(batches: Sequence[EventBatch]) -> EventBatch:
     events.sort(key=lambda one: (one.at_ns, one.scenario, one.rule, one.thing_id))
     stamp = max((batch.stamp for batch in batches), key=lambda one: one.sequence)
     return EventBatch(stamp=stamp, events=tuple(events))
-
-
-def _start_of(ingest_id: str) -> tuple[str, int]:
-    """An ingest's name, and the number of its start, by which its sequences are ordered.
-
-    What an ingest wrote before it died is thus followed by what it wrote after, also where it
-    died within a round and some partitions have no record of that.
-
-    Example:
-        >>> _start_of("ingest/000017")
-        ('ingest', 17)
-        >>> _start_of("ingest-1")
-        ('ingest-1', 0)
-    """
-    name, _, start = ingest_id.rpartition("/")
-    return (name, int(start)) if name and start.isdigit() else (ingest_id, 0)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from core.errors import DecodeError
+from core.ledger import UNKNOWN_SOURCE
 from core.observations import Observation
 from core.ports import RawMessage
 from ingest.decoders import (
@@ -79,3 +80,16 @@ def decode(message: RawMessage) -> list[Observation]:
         DecodeError: The message cannot be read; ``reason`` is what it is counted under.
     """
     return decoder_for(message.topic)(message)
+
+
+def source_of(topic: str) -> str:
+    """What a message of a topic is counted under where it gave no observation.
+
+    Example:
+        >>> source_of("qn/qingdao/senml/w-1"), source_of("what/is/this")
+        ('senml', 'unknown')
+    """
+    try:
+        return decoder_for(topic).__module__.rpartition(".")[2]
+    except DecodeError:
+        return UNKNOWN_SOURCE

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.errors import ServiceError
+from store.archive.postings import LEDGER_TABLES, Frontier, Posting, post
 
 #: Version of the catalog's tables (SQLite's user_version).
 CATALOG_VERSION = 1
@@ -43,6 +44,7 @@ CREATE TABLE files (
 );
 CREATE INDEX files_by_time ON files (hour_ns, first_ns);
 """
+_ALL_TABLES = _TABLES + LEDGER_TABLES
 
 
 class ArchiveFile(NamedTuple):
@@ -148,7 +150,7 @@ class Catalog:
 
     def progress(self) -> dict[int, Progress]:
         """How far each partition is, by number."""
-        rows = self._all(
+        rows = self.rows(
             "SELECT partition, next_offset, observations, duplicates, lost_records, dedup "
             "FROM progress"
         )
@@ -156,7 +158,7 @@ class Catalog:
 
     def files(self, from_ns: int | None = None, to_ns: int | None = None) -> list[ArchiveFile]:
         """Files that hold instants between two, both included, the oldest first."""
-        rows = self._all(
+        rows = self.rows(
             "SELECT name, hour_ns, first_ns, last_ns, rows, bytes, level FROM files "
             "WHERE (? IS NULL OR last_ns >= ?) AND (? IS NULL OR first_ns <= ?) "
             "ORDER BY hour_ns, name",
@@ -166,24 +168,31 @@ class Catalog:
 
     def totals(self) -> Totals:
         """What there is, and what was counted."""
-        ((files, rows, size, oldest, newest),) = self._all(
+        ((files, rows, size, oldest, newest),) = self.rows(
             "SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(bytes), 0), "
             "min(first_ns), max(last_ns) FROM files"
         )
-        ((observations, duplicates, lost),) = self._all(
+        ((observations, duplicates, lost),) = self.rows(
             "SELECT coalesce(sum(observations), 0), coalesce(sum(duplicates), 0), "
             "coalesce(sum(lost_records), 0) FROM progress"
         )
         return Totals(files, rows, size, observations, duplicates, lost, oldest, newest)
 
-    def add(self, files: Sequence[ArchiveFile], progress: dict[int, Progress]) -> None:
-        """Name new files and move the positions past their rows, in one transaction."""
+    def add(
+        self,
+        files: Sequence[ArchiveFile],
+        progress: Mapping[int, Progress],
+        postings: Sequence[Posting] = (),
+        frontiers: Sequence[Frontier] = (),
+    ) -> None:
+        """Name new files, move the positions past their rows, tell the ledger: all or nothing."""
         with self.write("naming files") as connection:
             _insert(connection, files)
             connection.executemany(
                 "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?)",
                 [(partition, *one) for partition, one in progress.items()],
             )
+            post(connection, postings, frontiers)
 
     def replace(self, old: Sequence[ArchiveFile], new: Sequence[ArchiveFile]) -> None:
         """Name merged files instead of those they were made of; none only forgets them."""
@@ -191,7 +200,12 @@ class Catalog:
             connection.executemany("DELETE FROM files WHERE name = ?", [(one.name,) for one in old])
             _insert(connection, new)
 
-    def _all(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a question.
+
+        Raises:
+            ServiceError: SQLite refused.
+        """
         with self._lock, _failures("reading", self.path):
             return self._connection.execute(statement, values).fetchall()
 
@@ -202,7 +216,7 @@ class Catalog:
         connection.execute("PRAGMA synchronous = FULL")
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
             connection.executescript(
-                f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {CATALOG_VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {_ALL_TABLES} PRAGMA user_version = {CATALOG_VERSION}; COMMIT;"
             )
         self._check_version()
 

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from core.errors import ServiceError
 from core.units import NS_PER_S, ns_to_rfc3339
 from store.archive.catalog import ArchiveFile, Catalog, Progress
+from store.archive.postings import Frontier, Posting
 from store.archive.schema import DICTIONARY, SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -69,12 +70,20 @@ class ArchiveWriter:
         """Close the catalog."""
         self.catalog.close()
 
-    def write(self, tables: Mapping[int, pa.Table], progress: Mapping[int, Progress]) -> None:
+    def write(
+        self,
+        tables: Mapping[int, pa.Table],
+        progress: Mapping[int, Progress],
+        postings: Sequence[Posting] = (),
+        frontiers: Sequence[Frontier] = (),
+    ) -> None:
         """Make rows durable and move the positions past them: all or nothing.
 
         Args:
             tables: Rows by partition, in the order of the log; a partition may have none.
             progress: Of every partition that moved, also where nothing of it is to be kept.
+            postings: What the ledger is to know of these rows.
+            frontiers: How far each partition has come, for the ledger.
 
         Raises:
             ServiceError: Disk or catalog refused. Nothing counts as written; the same call may
@@ -87,7 +96,7 @@ class ArchiveWriter:
                 first, last = pc.min(offsets).as_py(), pc.max(offsets).as_py()
                 name = f"{_folder_of(hour_ns)}/{partition:02d}-{first:012d}-{last:012d}.parquet"
                 files.append(self._write_file(name, hour_ns, rows, level=0))
-        self.catalog.add(files, dict(progress))
+        self.catalog.add(files, progress, postings, frontiers)
 
     def tend(self, now_ns: int) -> None:
         """Merge small files, delete what is too old or too much. Call it now and then.

@@ -84,10 +84,22 @@ def test_every_alarm_once_whatever_is_killed(tmp_path: Path) -> None:
         assert Counter(_archived(city)) == Counter(
             (thing, number) for thing in THINGS for number in range(steps)
         )
+        # Not one observation is missing in the books, through every kill.
+        wait_for("settled ledger", lambda: _ledger(city).get("in_flight") == 0, 30)
+        assert city.get("/ledger")["differences"] == []
+        books = _ledger(city)
+        assert (books["accepted"], books["archived"], books["missing"]) == (sent, sent, 0)
+        assert books["received"] == sent + books["duplicate"]
         device.close()
         assert city.stop() == 0
     finally:
         broker.stop()
+
+
+def _ledger(city: City) -> dict[str, int]:
+    """The books of the devices' source."""
+    found = [one for one in city.get("/ledger")["totals"] if one["source"] == "plain"]
+    return found[0] if found else {}
 
 
 def _archived(city: City) -> list[tuple[str, int]]:

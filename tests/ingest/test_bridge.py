@@ -119,6 +119,7 @@ async def test_the_log_comes_before_the_acknowledgement() -> None:
         ("acknowledge", 2),
         ("append", topics.OBSERVATIONS),
         ("acknowledge", 1),
+        ("append", topics.METER),
     ]
     assert [len(batch) for batch in log.batches()] == [1, 1]
     assert log.rejected() == ["bad_json"]

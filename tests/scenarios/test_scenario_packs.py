@@ -46,6 +46,8 @@ RULES = {
     "night-work/noise": ("site_air", 56, 300, 53, None),
     "falling-object/camera": ("detection.falling_object", 6, 0, None, None),
     "silent-water-meter/silent": ("water_meter", None, 86400, None, None),
+    "ledger-imbalance/missing": ("ledger", 1, 0, None, None),
+    "ledger-imbalance/unarchived": ("ledger", 1, 0, None, None),
     "lost-link/silent": ("aircraft", 5, 60, None, None),
 }
 
@@ -82,7 +84,7 @@ def test_six_or_more_scenarios_serve_the_three_departments_of_the_city() -> None
 @pytest.mark.parametrize("one", PACKS, ids=IDS)
 def test_category_codes_are_national_or_our_own(one: Scenario) -> None:
     if one.category.kind is CategoryKind.OWN:
-        prefixes = {"低空": "LA", "交通": "JT", "住建": "ZJ", "社区": "SQ"}
+        prefixes = {"城管": "CG", "低空": "LA", "交通": "JT", "住建": "ZJ", "社区": "SQ"}
         assert one.category.code.startswith(prefixes[one.domain.value] + "-")
     else:
         assert category_name(one.category.kind, one.category.code) == one.category.name.zh

@@ -1,0 +1,70 @@
+"""The ledger: what was received, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from api.answers import JsonBytes, encoded
+from api.query import TIMES, Parameter, Parameters, interval, limit_of
+from api.schemas import PROBLEMS
+from api.services import Services
+from core.errors import ServiceError
+from core.units import NS_PER_S, ns_to_rfc3339
+from store.ledger import Ledger
+
+#: Where no time is asked for, the last hour is meant.
+DEFAULT_SPAN_NS = 3600 * NS_PER_S
+
+_LEDGER = Parameters(
+    *TIMES,
+    Parameter("source", "Only this source (wire format)."),
+    Parameter("limit", "Minutes and sources of the answer; 100 unless given."),
+)
+
+
+def build_router(services: Services) -> APIRouter:
+    """The route ``/ledger``."""
+    router = APIRouter(tags=["operation"], responses=PROBLEMS)
+
+    @router.get(
+        "/ledger",
+        summary="What was received by source and minute, and what became of it",
+        description="received = accepted + duplicate + rejected + in flight, and accepted = "
+        "archived; `missing` and `unarchived` say by how much that is not so. `in_flight` is what "
+        "not every party has spoken of yet. Without a time the last hour is meant.",
+        openapi_extra=_LEDGER.openapi,
+        response_class=JsonBytes,
+    )
+    def get_ledger(request: Request) -> Response:
+        given = _LEDGER.read(request)
+        if services.archive is None:
+            raise ServiceError("ledger: this API was started without an archive")
+        from_ns, to_ns = interval(given["from"], given["to"], given["datetime"])
+        if from_ns is None and to_ns is None:
+            from_ns = services.clock.now_ns() - DEFAULT_SPAN_NS
+        from_s = 0 if from_ns is None else from_ns // NS_PER_S // 60 * 60
+        to_s = 2**40 if to_ns is None else to_ns // NS_PER_S
+        ledger = Ledger(services.archive.catalog)
+        return encoded(
+            {
+                "totals": ledger.totals(from_s, to_s, given["source"]),
+                "minutes": [
+                    _with_time(one)
+                    for one in ledger.minutes(
+                        from_s, to_s, given["source"], limit_of(given["limit"])
+                    )
+                ],
+                "differences": [_with_time(one) for one in ledger.differences(from_s, to_s)],
+            }
+        )
+
+    return router
+
+
+def _with_time(line: msgspec.Struct) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(line)
+    return {"minute": ns_to_rfc3339(fields.pop("minute_s") * NS_PER_S)} | fields

@@ -1,0 +1,169 @@
+"""Words of the ledger: what ingest says it received, and what the rules say they made of it.
+
+Everything is counted by source and by minute of receipt. A batch of ingest has a number in a
+start of ingest; both sides name it, so that they can be held against each other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from core.errors import DecodeError
+from core.units import NS_PER_S
+
+#: Source and minute of receipt, as seconds since 1970.
+Account = tuple[str, int]
+
+#: Source of what no decoder reads.
+UNKNOWN_SOURCE = "unknown"
+
+
+def account_of(source: str, received_ns: int) -> Account:
+    """What a message or an observation is counted under.
+
+    Example:
+        >>> account_of("plain", 61_000_000_000)
+        ('plain', 60)
+    """
+    return source, received_ns // NS_PER_S // 60 * 60
+
+
+class Tally(msgspec.Struct, frozen=True, array_like=True):
+    """How many observations of a source and a minute were accepted, and how many repeated."""
+
+    source: str
+    minute_s: int
+    accepted: int
+    duplicates: int
+
+
+def tallies(sources: list[str], received_ns: list[int], fresh: list[bool]) -> tuple[Tally, ...]:
+    """Count the rows of a batch.
+
+    Args:
+        sources: Of each row.
+        received_ns: Of each row.
+        fresh: Whether each row was seen for the first time.
+
+    Example:
+        >>> tallies(["plain", "plain"], [0, 1], [True, False])
+        (Tally(source='plain', minute_s=0, accepted=1, duplicates=1),)
+        >>> tallies([], [], [])
+        ()
+    """
+    rows = Counter(zip(sources, [one // NS_PER_S // 60 for one in received_ns], fresh, strict=True))
+    keys = dict.fromkeys((source, minute) for source, minute, _ in rows)
+    return tuple(
+        Tally(source, 60 * minute, rows[source, minute, True], rows[source, minute, False])
+        for source, minute in keys
+    )
+
+
+class Received(msgspec.Struct, frozen=True, array_like=True):
+    """How much of a source and a minute ingest received: observations and rejections."""
+
+    source: str
+    minute_s: int
+    count: int
+
+
+class MeterRecord(msgspec.Struct, frozen=True, kw_only=True, tag="meter"):
+    """What ingest received in the batches ``first`` to ``last`` of one start.
+
+    Counted where a message is decoded, before anything is written, and written to a topic of
+    its own after the batches are durable: what is missing from the log is still in here.
+    ``messages`` is what came from the broker.
+    """
+
+    ingest_id: str
+    first: int
+    last: int
+    messages: int
+    received: tuple[Received, ...]
+
+
+class Meter:
+    """Counts what ingest receives until a record of it is due.
+
+    Example:
+        >>> meter = Meter("ingest/1")
+        >>> meter.count([("plain", 0), ("plain", 0)], messages=1)
+        >>> meter.cover(1, 4)
+        >>> meter.take().received
+        (Received(source='plain', minute_s=0, count=2),)
+        >>> meter.take() is None
+        True
+    """
+
+    def __init__(self, ingest_id: str) -> None:
+        self._ingest_id = ingest_id
+        self._counts: Counter[Account] = Counter()
+        self._messages = 0
+        self._first: int | None = None
+        self._last = 0
+
+    def count(self, accounts: Iterable[Account], messages: int) -> None:
+        """Count what messages came to."""
+        self._counts.update(accounts)
+        self._messages += messages
+
+    def cover(self, first: int, last: int) -> None:
+        """Say that the batches up to ``last``, which began at ``first``, are durable."""
+        if self._first is None:
+            self._first = first
+        self._last = last
+
+    def take(self) -> MeterRecord | None:
+        """What was received since the last call; None where no batch was written."""
+        if self._first is None:
+            return None
+        record = MeterRecord(
+            ingest_id=self._ingest_id,
+            first=self._first,
+            last=self._last,
+            messages=self._messages,
+            received=tuple(Received(*key, count) for key, count in self._counts.items()),
+        )
+        self._counts.clear()
+        self._messages, self._first = 0, None
+        return record
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(MeterRecord)
+
+
+def encode_meter(record: MeterRecord) -> bytes:
+    """Write a record of topic ``meter``."""
+    return _ENCODER.encode(record)
+
+
+def decode_meter(data: bytes) -> MeterRecord:
+    """Read a record of topic ``meter`` back.
+
+    Raises:
+        DecodeError: The bytes are none.
+    """
+    try:
+        return _DECODER.decode(data)
+    except msgspec.MsgspecError as exc:
+        raise DecodeError("bad_meter", f"log record of {len(data)} bytes: {exc}") from exc
+
+
+def start_of(ingest_id: str) -> tuple[str, int]:
+    """An ingest's name, and the number of its start, by which its batches are ordered.
+
+    What an ingest wrote before it died is thus followed by what it wrote after, also where it
+    died within a round and some partitions have no record of that.
+
+    Example:
+        >>> start_of("ingest/000017")
+        ('ingest', 17)
+        >>> start_of("ingest-1")
+        ('ingest-1', 0)
+    """
+    name, _, start = ingest_id.rpartition("/")
+    return (name, int(start)) if name and start.isdigit() else (ingest_id, 0)
