@@ -70,3 +70,10 @@ def test_nothing_speaks_of_machines_or_addresses() -> None:
         assert "--hash=sha256:" in text
         assert not re.search(r"https?://|--index|--find-links", text)
     assert "http" not in (ROOT / "web" / "package-lock.json").read_text()
+
+
+def test_every_test_that_the_guarantees_name_is_there() -> None:
+    text = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(tests/[^` ]+)`", text))
+    assert len(named) > 10
+    assert [one for one in sorted(named) if not (ROOT / one).exists()] == []
