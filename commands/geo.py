@@ -26,6 +26,7 @@ from geo.layers import Layer, layer_of_source
 from geo.live_map import LiveTagger
 from geo.sources.reader import read_source
 from geo.sources.table import guess_fields
+from store.layer_tables import is_database, read_layer_table
 
 app = typer.Typer(
     name="geo",
@@ -64,7 +65,10 @@ ConstantOption = Annotated[
     ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option("--layer-name", help="Which layer of a file that has several.")
+    str | None,
+    typer.Option(
+        "--layer-name", help="Which layer of a file that has several; which table of a database."
+    ),
 ]
 AgainstOption = Annotated[
     Path | None,
@@ -81,7 +85,9 @@ JsonOption = Annotated[Path | None, typer.Option("--json", help="File that takes
 
 @app.command()
 def check(
-    layer: Annotated[str, typer.Argument(help="A file with a layer, or a layer id of the city.")],
+    layer: Annotated[
+        str, typer.Argument(help="A file with a layer, or postgresql://user@host/database.")
+    ],
     role: RoleOption = None,
     crs: CrsOption = None,
     field: FieldOption = None,
@@ -99,7 +105,7 @@ def check(
     """
     home = load_city(city or load_settings().city)
     report = make_report(
-        Path(layer),
+        layer,
         home,
         role=role,
         crs=crs,
@@ -124,7 +130,9 @@ def check(
 
 @app.command(name="import")
 def import_layer(
-    layer: Annotated[str, typer.Argument(help="A file with a layer.")],
+    layer: Annotated[
+        str, typer.Argument(help="A file with a layer, or postgresql://user@host/database.")
+    ],
     layer_id: Annotated[str, typer.Option("--id", help="Its name within the city.")],
     role: RoleOption = None,
     crs: CrsOption = None,
@@ -150,7 +158,7 @@ def import_layer(
     settings = load_settings(city=city) if city else load_settings()
     home = load_city(settings.city, seed=settings.city_seed)
     report = make_report(
-        Path(layer),
+        layer,
         home,
         role=role,
         crs=crs,
@@ -170,7 +178,7 @@ def import_layer(
         raise typer.Exit(1)
     begin_ns = SystemClock().now_ns() if valid_from is None else rfc3339_to_ns(valid_from)
     path = settings.catalogue_path
-    plan = plan_import(report.layer, path, Path(layer), ns_to_rfc3339(begin_ns))
+    plan = plan_import(report.layer, path, Path(report.where), ns_to_rfc3339(begin_ns))
     console.print(
         f"{path}: {layer_id} {plan.before or '—'} → {report.layer.version}, "
         f"{plan.spec.valid_from} 起 from then on; {plan.file}",
@@ -227,7 +235,7 @@ def tag(
 
 
 def make_report(
-    path: Path,
+    location: str,
     city: City,
     *,
     role: LayerRole | None,
@@ -243,10 +251,13 @@ def make_report(
     Raises:
         LayerError: The source cannot be read.
     """
-    source = read_source(path, layer_name=layer_name)
+    if is_database(location):
+        source = read_layer_table(location, layer_name)
+    else:
+        source = read_source(Path(location), layer_name=layer_name)
     return check_layer(
         source,
-        id=layer_id or path.stem,
+        id=layer_id or (layer_name if is_database(location) else None) or Path(location).stem,
         role=role or guess_role(source),
         replace_codes=city.old_codes,
         frame=city.frame,

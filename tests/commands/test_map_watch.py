@@ -1,0 +1,60 @@
+"""A new catalogue is taken into use while the map is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from commands.layer_import import plan_import, write_import
+from commands.map_watch import watch_map
+from core.city import LayerRole
+from core.incidents import Text
+from geo.layers import build_layer
+from geo.live_map import LiveTagger
+from geo.model import City
+
+
+def put(path: Path, code: str) -> None:
+    box = shapely.box(120.0, 36.0, 120.1, 36.1)
+    layer = build_layer("districts", LayerRole.DISTRICT, [box], code=[code])
+    write_import(layer, plan_import(layer, path, Path("x"), "2020-01-01T00:00:00Z"), path)
+
+
+def asked(tagger: LiveTagger) -> tuple[str | None, dict[str, str]]:
+    time_ns = np.array([2_000_000_000_000_000_000])
+    place = tagger.tag(np.array([120.05]), np.array([36.05]), None, time_ns).place(0)
+    return place.district_code, place.layer_versions
+
+
+async def until(tagger: LiveTagger, code: str) -> dict[str, str]:
+    async with asyncio.timeout(20):
+        while asked(tagger)[0] != code:
+            await asyncio.sleep(0.01)
+    return asked(tagger)[1]
+
+
+async def test_imports_are_taken_in_and_broken_ones_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "layers.yaml"
+    tagger = LiveTagger(City("x", Text("x", "x"), 4549))
+    watching = asyncio.create_task(watch_map(path, tagger, look_s=0.01))
+    try:
+        await asyncio.sleep(0)  # it looks once before it waits
+        put(path, "370202")
+        first = await until(tagger, "370202")
+        path.write_text("layers: [oops")
+        async with asyncio.timeout(20):
+            while "the map stays as it is" not in caplog.text:
+                await asyncio.sleep(0.01)
+        assert asked(tagger)[0] == "370202"
+        path.unlink()
+        put(path, "370203")
+        assert await until(tagger, "370203") != first
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
