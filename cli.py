@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 
 from commands.geo import app as geo_app
+from commands.vision import app as vision_app
 from core.errors import InputError, QingniaoError
 from core.settings import Settings, load_settings
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(geo_app)
+app.add_typer(vision_app)
 console = Console()
 errors = Console(stderr=True)
 

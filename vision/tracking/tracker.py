@@ -67,6 +67,18 @@ class Tracks(NamedTuple):
     def __len__(self) -> int:
         return len(self.number)
 
+    def enlarged(self, factor: float) -> Tracks:
+        """The same in pixels of a picture ``factor`` times as large."""
+        return Tracks(
+            self.number,
+            self.xyxy_px * factor,
+            self.speed_px_s * factor,
+            self.seen,
+            self.since_s,
+            self.labels,
+            self.row,
+        )
+
 
 class Tracker:
     """Keeps the tracks of one camera.

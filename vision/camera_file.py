@@ -1,0 +1,181 @@
+"""camera.yaml: what a camera looks at and what is to be noticed there.
+
+Pixels count from the top left of a picture of ``size_px``, u to the right and v down.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from core.city import CameraPose
+from core.errors import InputError
+from core.strict_yaml import read_struct
+from core.units import rfc3339_to_ns
+
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+Pixel = tuple[float, float]
+
+
+class CameraFileError(InputError):
+    """A camera file that is refused."""
+
+
+class KnownPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A point of the ground that was measured: its pixel, and its place.
+
+    ``lonlat`` in WGS 84 degrees, or ``metres`` east and north of ``ground.origin``.
+    """
+
+    pixel: Pixel
+    lonlat: tuple[float, float] | None = None
+    metres: tuple[float, float] | None = None
+
+
+class GroundSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Flat ground from at least four known points."""
+
+    points: tuple[KnownPoint, ...]
+    origin: tuple[float, float] | None = None  #: lon, lat of metres (0, 0)
+    from_above: bool = False  #: looks straight down: things stand at the middle of their box
+
+
+class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An area in the picture.
+
+    ``flow_px`` is an arrow (from, to) along which traffic goes: what drives against it is
+    going the wrong way.
+    """
+
+    id: str
+    kind: str
+    polygon_px: tuple[Pixel, ...]
+    flow_px: tuple[Pixel, Pixel] | None = None
+
+
+class LineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line to count at. *In* is from its left to its right, seen from its start."""
+
+    id: str
+    from_px: Pixel
+    to_px: Pixel
+
+
+class Unblurred(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Leave to store pictures of people as they are: why, and until when (RFC 3339)."""
+
+    reason: Annotated[str, msgspec.Meta(min_length=8)]
+    until: str
+
+
+class MovingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What moves."""
+
+    min_area_px: Positive = 60.0  #: of a picture 480 wide; smaller things are noise
+    min_size_m: float = 0.3  #: longer side; needs pose or ground
+    stopped_s: Positive = 15.0  #: shorter: a car that lets somebody out is reported
+    stopped_mps: Positive = 0.5
+    slow_mps: Positive = 3.0
+    wrong_way_s: Positive = 2.0  #: shorter: a car that backs into a bay is reported
+    count_every_s: Positive = 10.0
+    crowd_per_m2: Positive = 2.0  #: people a square metre that make a crowd
+
+
+class StaticSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was left, or has stopped."""
+
+    new_after_s: Positive = 20.0
+    gone_after_s: Positive = 10.0
+    min_size_m: float = 0.25
+    min_area_px: Positive = 40.0
+
+
+class FireSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Flame and smoke."""
+
+    flame_after_s: Positive = 2.0
+    smoke_after_s: Positive = 4.0
+    min_area_ratio: Positive = 0.0004  #: of the picture
+
+
+class DetectorsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which detectors run; those left out do not."""
+
+    moving: MovingSpec | None = None
+    static: StaticSpec | None = None
+    fire: FireSpec | None = None
+
+
+class CameraFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One camera."""
+
+    id: str = "camera"
+    size_px: tuple[int, int] | None = None  #: of the pixels in this file; the clip's unless given
+    start: str | None = None  #: RFC 3339, of the first picture, where the source has no clock
+    utc_offset_h: float = 8.0  #: of the clock in a DJI side-car file
+    pose: CameraPose | None = None
+    ground: GroundSpec | None = None
+    analysis_fps: Positive = 15.0
+    analysis_width_px: Annotated[int, msgspec.Meta(ge=160, le=1920)] = 480
+    masks_px: tuple[tuple[Pixel, ...], ...] = ()  #: polygons that are not looked at
+    zones: tuple[ZoneSpec, ...] = ()
+    lines: tuple[LineSpec, ...] = ()
+    detectors: DetectorsSpec = DetectorsSpec(moving=MovingSpec(), static=StaticSpec())
+    unblurred: Unblurred | None = None
+
+
+def read_camera_file(path: Path) -> CameraFile:
+    """Read a camera.yaml.
+
+    Raises:
+        CameraFileError: Names file, line and what is accepted.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise CameraFileError(f"{path}: cannot be read: {exc}") from exc
+    return parse_camera_file(text, str(path))
+
+
+def parse_camera_file(text: str, where: str) -> CameraFile:
+    """Read the text of a camera.yaml.
+
+    Example:
+        >>> parse_camera_file("id: gate", "c.yaml").analysis_width_px
+        480
+        >>> parse_camera_file("id: gate\\nzone: []", "c.yaml")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        vision.camera_file.CameraFileError: c.yaml line 2: unknown key 'zone'; accepted: id, ...
+    """
+    camera = read_struct(text, CameraFile, where, what="a camera file", error=CameraFileError)
+    if camera.start is not None:
+        rfc3339_to_ns(camera.start)
+    if camera.ground is not None:
+        _check_ground(camera.ground, where)
+    for zone in camera.zones:
+        if len(zone.polygon_px) < 3:
+            raise CameraFileError(
+                f"{where}: zone {zone.id!r}: at least 3 corners were wanted, "
+                f"got {len(zone.polygon_px)}"
+            )
+    names = [zone.id for zone in camera.zones] + [line.id for line in camera.lines]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise CameraFileError(f"{where}: the id {min(twice)!r} comes twice")
+    if camera.unblurred is not None:
+        rfc3339_to_ns(camera.unblurred.until)
+    return camera
+
+
+def _check_ground(ground: GroundSpec, where: str) -> None:
+    if len(ground.points) < 4:
+        raise CameraFileError(
+            f"{where}: ground.points: at least 4 points were wanted, got {len(ground.points)}"
+        )
+    for number, point in enumerate(ground.points):
+        if (point.lonlat is None) == (point.metres is None):
+            raise CameraFileError(
+                f"{where}: ground.points[{number}]: either lonlat or metres was wanted"
+            )

@@ -1,0 +1,400 @@
+"""Watches decoded pictures of one camera: quality, background, tracks, detectors, events. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from core.city import CameraPose
+from core.observations import Observation
+from core.ports import GroundPoints, GroundProjector
+from core.units import NS_PER_S
+from vision.background import DualBackground, Foreground
+from vision.blur import blur, private_mask
+from vision.boxes import Floats
+from vision.camera_file import CameraFile
+from vision.detections import Image, Mask, find_blobs
+from vision.detectors.fire import FLAME, SMOKE, FireDetector
+from vision.detectors.moving import WRONG_WAY, Line, MovingDetector
+from vision.detectors.protocol import (
+    Area,
+    Detector,
+    Patience,
+    Reading,
+    Scene,
+    Sighting,
+    foot_points,
+)
+from vision.detectors.static import STATIC_OBJECT, StaticDetector
+from vision.events import Event, EventKeeper
+from vision.ground import Ground, PointsGround, PoseGround
+from vision.people import find_people
+from vision.picture_state import PictureState, PictureWatch
+from vision.shadows import without_shadows
+from vision.tracking.tracker import Tracker, TrackingParameters, Tracks
+
+#: Boxes of blobs jump when things touch; they overlap themselves less than a model's boxes do.
+_BLOB_TRACKING = TrackingParameters(least_iou=0.2, tentative_s=0.5, coast_s=0.3, lost_s=1.5)
+
+
+class Look(NamedTuple):
+    """What one picture gave; boxes are in pixels of the full picture.
+
+    ``moving`` (n,) says which of the tracks have gone anywhere, ``speed_mps`` (n,) how fast.
+    """
+
+    state: PictureState
+    tracks: Tracks
+    moving: tuple[bool, ...]
+    speed_mps: tuple[float, ...]
+    open: list[tuple[int, Sighting]]
+    events: list[Event]
+    observations: list[Observation]
+    learning: bool
+
+
+class CameraWatch:
+    """One camera from decoded pictures to observations.
+
+    State is bounded by that of its parts: two models of the view, tracks, events; it is made
+    anew when the size of the pictures changes.
+
+    Args:
+        camera: What to look for, from camera.yaml.
+        projector: Pixel to ground, for cameras with a pose.
+    """
+
+    def __init__(self, camera: CameraFile, projector: GroundProjector | None = None) -> None:
+        self.camera = camera
+        self.moving: MovingDetector | None = None
+        self.counts: dict[str, int] = {}
+        self._projector = projector
+        self._size_px: tuple[int, int] | None = None
+        self._pose: CameraPose | None = None
+        self._quality = PictureWatch()
+        self._last_ns: int | None = None
+        self._epoch_ns: int | None = None
+        # What depends on the size of the pictures; made by _begin.
+        self._factor = 1.0
+        self._to_small: Floats = np.ones(2)
+        self._allowed: NDArray[np.bool_] = np.ones((0, 0), np.bool_)
+        self._background = DualBackground()
+        self._foreground: Foreground | None = None
+        self._tracker = Tracker(_BLOB_TRACKING)
+        self._ground: Ground | None = None
+        self._areas: tuple[Area, ...] = ()
+        self._static: StaticDetector | None = None
+        self._detectors: list[Detector] = []
+        self._events = EventKeeper({})
+
+    @property
+    def totals(self) -> dict[str, list[int]]:
+        """Crossings by line since the beginning: in, out."""
+        return {} if self.moving is None else self.moving.totals
+
+    def prime(self, pictures: list[Image], first_ns: int) -> None:
+        """Let the background learn from pictures that are looked at only afterwards.
+
+        Args:
+            pictures: Shape (h, w, 3) each, from about the first ten seconds of a clip.
+            first_ns: Time of the first picture that :meth:`look` will be given.
+        """
+        if not pictures:
+            return
+        self._begin(pictures[0], None)
+        self._epoch_ns = first_ns
+        for number, image in enumerate(pictures):
+            before_s = 1.2 * (len(pictures) - number)
+            small = self._small(image)
+            self._background.update(small, -before_s, np.zeros(small.shape[:2], np.uint8))
+
+    def look(self, image: Image, time_ns: int, pose: CameraPose | None = None) -> Look:
+        """Take the next picture.
+
+        Args:
+            image: Shape (h, w, 3).
+            time_ns: Of the source, increasing.
+            pose: Of a camera that flies; that of the camera's file unless given.
+        """
+        size = (image.shape[1], image.shape[0])
+        if size != self._size_px:
+            if self._size_px is not None:
+                self._count("size_changed")
+            self._begin(image, pose)
+        elif pose is not None and pose != self._pose:
+            self._place(pose)
+        if self._epoch_ns is None:
+            self._epoch_ns = time_ns
+        step_s = 0.0 if self._last_ns is None else (time_ns - self._last_ns) / NS_PER_S
+        if self._last_ns is not None and step_s <= 0.0:
+            self._count("old_picture")
+            return self._nothing(PictureState.LATE)
+        self._last_ns = time_ns
+        small = self._small(image)
+        state = self._quality.update(small, time_ns)
+        if not state.can_be_used:
+            self._count(str(state))
+            return self._nothing(state)
+        held = np.zeros(small.shape[:2], np.uint8)
+        if self._static is not None:
+            held = self._static.held((small.shape[0], small.shape[1]))
+        at_s = (time_ns - self._epoch_ns) / NS_PER_S
+        foreground = self._background.update(small, at_s, held)
+        boxes = np.empty((0, 4))
+        if foreground is not None and not foreground.relit:
+            boxes = self._boxes(foreground, held)
+        tracks = self._tracker.update(boxes, at_s=at_s)
+        scene = Scene(
+            small,
+            self._background,
+            foreground,
+            tracks,
+            self._areas,
+            self._allowed,
+            self._ground,
+            time_ns,
+            step_s,
+            image,
+            self._factor,
+        )
+        sightings: list[Sighting] = []
+        readings: list[Reading] = []
+        for detector in self._detectors:
+            notes = detector.look(scene)
+            sightings += notes.sightings
+            readings += notes.readings
+        self._foreground = foreground
+        events = self._events.update(sightings, time_ns)
+        observations = [self._observe(event) for event in events]
+        observations += [self._tell(reading, time_ns) for reading in readings]
+        mover = self.moving
+        numbers = tracks.number.tolist()
+        return Look(
+            state,
+            tracks.enlarged(self._factor),
+            tuple(mover is not None and mover.has_moved(number) for number in numbers),
+            tuple(float("nan") if mover is None else mover.speed_mps(one) for one in numbers),
+            [(number, self._enlarged(one)) for number, one in self._events.open],
+            [event._replace(sighting=self._enlarged(event.sighting)) for event in events],
+            observations,
+            self._background.learning,
+        )
+
+    def blurred(self, image: Image) -> Image:
+        """The last picture as it may be stored: what moves and every person blurred.
+
+        Args:
+            image: The picture that :meth:`look` was last given.
+        """
+        if self._foreground is None:
+            mask = np.full(image.shape[:2], 255, np.uint8)
+        else:
+            nothing = np.zeros(self._foreground.faint.shape, np.uint8)
+            visible = None if self._static is None else self._static.visible()
+            mask = private_mask(
+                self._foreground.faint,
+                self._foreground.fast,
+                nothing if visible is None else visible,
+            )
+            mask = np.asarray(
+                cv2.resize(mask, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST),
+                np.uint8,
+            )
+        for left, top, right, bottom in find_people(image):
+            mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 255
+        return blur(image, mask)
+
+    def _begin(self, image: Image, pose: CameraPose | None) -> None:
+        """Everything that depends on the size of the pictures."""
+        camera = self.camera
+        height, width = image.shape[:2]
+        self._size_px = (width, height)
+        self._factor = max(1.0, width / camera.analysis_width_px)
+        self._background = DualBackground()
+        self._tracker = Tracker(_BLOB_TRACKING)
+        self._foreground = None
+        given = camera.size_px or (width, height)
+        self._to_small = np.array([width / given[0], height / given[1]]) / self._factor
+        small_size = (round(width / self._factor), round(height / self._factor))
+        self._allowed = np.ones((small_size[1], small_size[0]), np.bool_)
+        for polygon in camera.masks_px:
+            self._allowed &= ~_filled(np.array(polygon) * self._to_small, small_size)
+        self._ground = None
+        self._place(pose or camera.pose)
+        wanted = camera.detectors
+        lines = [
+            Line(
+                one.id,
+                (one.from_px[0] * self._to_small[0], one.from_px[1] * self._to_small[1]),
+                (one.to_px[0] * self._to_small[0], one.to_px[1] * self._to_small[1]),
+            )
+            for one in camera.lines
+        ]
+        self.moving = None if wanted.moving is None else MovingDetector(wanted.moving, lines)
+        self._static = None if wanted.static is None else StaticDetector(wanted.static)
+        others = [] if wanted.fire is None else [FireDetector(wanted.fire)]
+        chosen: list[Detector | None] = [self.moving, self._static, *others]
+        self._detectors = [one for one in chosen if one is not None]
+        fire = wanted.fire
+        self._events = EventKeeper(
+            {
+                STATIC_OBJECT: Patience(0.0, 0.0),
+                WRONG_WAY: Patience(0.0, 2.0, 2.0),
+                FLAME: Patience(2.0 if fire is None else fire.flame_after_s, 3.0, 10.0, 0.6),
+                SMOKE: Patience(4.0 if fire is None else fire.smoke_after_s, 5.0, 10.0, 0.6),
+            }
+        )
+
+    def _place(self, pose: CameraPose | None) -> None:
+        """Where the pixels of the analysis picture lie, and the zones."""
+        self._pose = pose
+        assert self._size_px is not None
+        width, height = self._size_px
+        if self.camera.ground is not None:
+            self._ground = _Scaled(PointsGround(self.camera.ground), self._to_small)
+        elif pose is not None and self._projector is not None:
+            given = self.camera.size_px or (width, height)
+            sized = msgspec.structs.replace(pose, width_px=given[0], height_px=given[1])
+            self._ground = _Scaled(PoseGround(self._projector, sized), self._to_small)
+        size = (self._allowed.shape[1], self._allowed.shape[0])
+        areas = []
+        for zone in self.camera.zones:
+            polygon = np.array(zone.polygon_px, np.float64) * self._to_small
+            flow = None
+            if zone.flow_px is not None:
+                step = (np.array(zone.flow_px[1]) - zone.flow_px[0]) * self._to_small
+                step = step / max(float(np.hypot(*step)), 1e-6)
+                flow = (float(step[0]), float(step[1]))
+            area_m2 = float("nan")
+            if self._ground is not None:
+                corners = self._ground.metres(polygon)
+                if np.isfinite(corners).all():
+                    area_m2 = float(cv2.contourArea(corners.astype(np.float32)))
+            areas.append(
+                Area(
+                    zone.id,
+                    zone.kind,
+                    polygon.astype(np.float32),
+                    _filled(polygon, size),
+                    flow,
+                    area_m2,
+                )
+            )
+        self._areas = tuple(areas)
+
+    def _small(self, image: Image) -> Image:
+        if self._factor == 1.0:
+            return image
+        size = (self._allowed.shape[1], self._allowed.shape[0])
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _boxes(self, foreground: Foreground, held: Mask) -> Floats:
+        """Boxes of what is not the street, without shadows and what is known to stand."""
+        mask: Mask = np.where(self._allowed & (held == 0), foreground.slow, 0).astype(np.uint8)
+        if not mask.any():
+            return np.empty((0, 4))
+        height, width = mask.shape
+        street = self._background.street((0, 0, width, height))
+        mask = without_shadows(foreground.image, street, mask)
+        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.uint8)
+        spec = self.camera.detectors.moving
+        least = 60.0 if spec is None else spec.min_area_px
+        blobs = find_blobs(mask, min_area_px=round(least * (width / 480.0) ** 2), reach_px=3)
+        return blobs.xyxy_px.astype(np.float64)
+
+    def _enlarged(self, sighting: Sighting) -> Sighting:
+        left, top, right, bottom = (edge * self._factor for edge in sighting.xyxy)
+        return Sighting(
+            sighting.key,
+            sighting.kind,
+            sighting.what,
+            (left, top, right, bottom),
+            sighting.score_ratio,
+            sighting.measures,
+            sighting.labels,
+            sighting.since_ns,
+        )
+
+    def _observe(self, event: Event) -> Observation:
+        sighting = event.sighting
+        place: dict[str, float] = {}
+        if self._ground is not None:
+            foot = foot_points(np.array([sighting.xyxy]), self._ground)
+            points = self._ground.points(foot)
+            if points is not None and points.seen[0]:
+                place = {
+                    "lon_deg": float(points.lon_deg[0]),
+                    "lat_deg": float(points.lat_deg[0]),
+                    "error_major_m": float(points.error_major_m[0]),
+                    "error_minor_m": float(points.error_minor_m[0]),
+                    "error_azimuth_deg": float(points.error_azimuth_deg[0]),
+                }
+        measures = {
+            "dwell_s": round(event.dwell_s, 3),
+            "confidence_ratio": round(event.score_ratio, 3),
+        }
+        return Observation(
+            source="vision",
+            thing_id=f"{self.camera.id}/{event.number}",
+            kind=sighting.kind,
+            observed_ns=event.time_ns,
+            received_ns=event.time_ns,
+            measures=measures | sighting.measures,
+            labels={"phase": event.phase, "object": sighting.what, "camera_id": self.camera.id}
+            | sighting.labels,
+            **place,  # type: ignore[arg-type]
+        )
+
+    def _tell(self, reading: Reading, time_ns: int) -> Observation:
+        thing = f"{self.camera.id}/{reading.thing}" if reading.thing else self.camera.id
+        return Observation(
+            source="vision",
+            thing_id=thing,
+            kind=reading.kind,
+            observed_ns=time_ns,
+            received_ns=time_ns,
+            measures=reading.measures,
+            labels=reading.labels | {"camera_id": self.camera.id},
+        )
+
+    def _nothing(self, state: PictureState) -> Look:
+        none = np.empty((0, 4))
+        tracks = Tracks(
+            np.empty(0, np.int64),
+            none,
+            none[:, :2],
+            np.empty(0, np.bool_),
+            np.empty(0),
+            (),
+            np.empty(0, np.intp),
+        )
+        still = [(number, self._enlarged(one)) for number, one in self._events.open]
+        return Look(state, tracks, (), (), still, [], [], self._background.learning)
+
+    def _count(self, reason: str) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+
+
+class _Scaled:
+    """A ground whose pixels are those of a picture made smaller."""
+
+    def __init__(self, ground: Ground, scale: Floats) -> None:
+        self.from_above = ground.from_above
+        self._ground = ground
+        self._scale = scale
+
+    def metres(self, pixels: Floats) -> Floats:
+        return self._ground.metres(pixels / self._scale)
+
+    def points(self, pixels: Floats) -> GroundPoints | None:
+        return self._ground.points(pixels / self._scale)
+
+
+def _filled(polygon: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
+    canvas = np.zeros((size[1], size[0]), np.uint8)
+    cv2.fillPoly(canvas, [np.rint(polygon).astype(np.int32)], 1)
+    return canvas > 0
