@@ -31,6 +31,8 @@ from core.settings import Settings
 from core.topics import quality_topic, report_topic, sensor_topic
 from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
+from geo.fence_layers import fences_of
+from geo.fences import FenceSet
 from geo.tagging import Tagger
 from ingest.broker import BrokerAddress
 from ingest.recording.tap import RecordingTap
@@ -51,6 +53,7 @@ from streams.bookkeeper import TOPICS as LEDGER_TOPICS
 from streams.bookkeeper import Bookkeeper
 from streams.decisions import DecisionWriter
 from streams.embedded.reader import EmbeddedReader
+from streams.fence_watch import FenceWatch
 from streams.kafka.reader import KafkaReader
 from streams.live import ThingTracker
 from streams.partition import Processed
@@ -157,6 +160,8 @@ class StreamParts:
         self.listeners: list[Callable[[Processed], None]] = [self.tracker.observe]
         registered = registered_things(city)
         RuleEngine(self.packs, registered).warm_up()
+        fences = FenceSet(fences_of(city)[0])
+        FenceWatch(fences, city.devices).warm_up()
         self.decisions = DecisionWriter(self.store.apply, clock, settings.partitions)
         self.services = StreamServices(
             tagger=self.tagger,
@@ -166,6 +171,7 @@ class StreamParts:
             store_rejections=self._keep_rejections,
             observed=self._observed,
             clock=clock,
+            new_fences=lambda: FenceWatch(fences, city.devices),
         )
 
     async def watch_map(self) -> None:

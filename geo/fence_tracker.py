@@ -38,7 +38,7 @@ MOST_MARGIN_M = 500.0
 
 _DATUMS = tuple(AltitudeDatum)
 _WIDTH = kernels.HEIGHTS + len(_DATUMS)
-_ROOM = 1024
+_ROOM = 64
 
 #: Words of the kernel's codes, and of corridors' where they are others.
 _WORDS = tuple(Transition[code.name] for code in Code)
@@ -141,7 +141,7 @@ class FenceTracker:
         self._is_timed = any(timed)
         self._mark_in = np.zeros(len(fences), np.int64)
         self._mark_seen = np.zeros(len(fences), np.int64)
-        room = 4 * kernels.MOST_EACH * (len(fences) + _ROOM)
+        room = 4 * kernels.MOST_EACH * (len(fences) + 1024)
         self._whole = np.empty((room, 4), np.int64)
         self._parts = np.empty((room, 3))
         self._counted = np.zeros(kernels.COUNTED, np.int64)

@@ -25,6 +25,7 @@ from core.ports import Rejection, decode_rejections, encode_rejections
 from geo.tagging import Tagger
 from scenarios.engine import RuleEngine
 from streams.decisions import DecisionWriter
+from streams.fence_watch import FenceWatch
 from streams.partition import PartitionWorker, Processed
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class StreamServices(NamedTuple):
 
     ``new_engine`` makes a rule engine without state; ``decisions`` takes event batches in
     order; ``store_rejections`` keeps what could not be read; ``observed`` is told of every
-    processed record (the live picture).
+    processed record (the live picture); ``new_fences`` makes what follows things through fences,
+    without state.
     """
 
     tagger: Tagger
@@ -74,6 +76,7 @@ class StreamServices(NamedTuple):
     store_rejections: Callable[[Sequence[Rejection]], Any]
     observed: Callable[[Processed], None]
     clock: Clock
+    new_fences: Callable[[], FenceWatch | None] = lambda: None
 
 
 class FaustLog:
@@ -198,6 +201,7 @@ def build_app(
                 engine=services.new_engine(),
                 tagger=services.tagger,
                 devices=services.devices,
+                fences=services.new_fences(),
             )
             state = checkpoints.get(b"%d" % partition)
             if state is not None:

@@ -7,24 +7,25 @@ any kill (docs/decisions/0006).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from core.city import Device
 from core.errors import ServiceError
-from core.events import EventBatch
+from core.events import Event, EventBatch
 from core.ledger import tallies
 from core.observations import ObservationBatch, decode_batch
 from geo.tagging import Tagger, Tags
 from scenarios.engine import RuleEngine
 from streams.dedup import Deduplicator
 from streams.enrich import fill_positions, tag_batch
+from streams.fence_watch import FenceWatch
 from streams.selection import select_rows
 
 #: Version of the checkpoint's layout; another one is refused, not guessed at.
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 class Counters(msgspec.Struct, kw_only=True):
@@ -44,6 +45,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
     dedup: bytes
     engine: bytes
+    fences: bytes
 
 
 class Processed(NamedTuple):
@@ -63,6 +65,7 @@ class PartitionWorker:
         engine: The rules, with no state yet.
         tagger: The map.
         devices: Register of devices by thing id.
+        fences: What follows things through fences, with no state yet; None for nothing.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class PartitionWorker:
         engine: RuleEngine,
         tagger: Tagger,
         devices: Mapping[str, Device],
+        fences: FenceWatch | None = None,
     ) -> None:
         self.partition = partition
         self.applied_offset = -1
@@ -80,6 +84,7 @@ class PartitionWorker:
         self._engine = engine
         self._tagger = tagger
         self._devices = devices
+        self._fences = fences
         self._dedup = Deduplicator()
 
     def process(self, offset: int, record: bytes) -> Processed | None:
@@ -98,7 +103,7 @@ class PartitionWorker:
             batch = select_rows(batch, fresh)
         batch = fill_positions(batch, self._devices)
         tags = tag_batch(batch, self._tagger)
-        events = tuple(self._engine.process(batch, tags))
+        events = (*self._at_fences(batch), *self._engine.process(batch, tags))
         self.counters.accepted += len(batch)
         self.counters.duplicates += duplicate_count
         self.counters.events += len(events)
@@ -106,6 +111,13 @@ class PartitionWorker:
         self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
         records = EventBatch(stamp=batch.stamp, events=events, tallies=counted)
         return Processed(batch, tags, records, duplicate_count)
+
+    def _at_fences(self, batch: ObservationBatch) -> Sequence[Event]:
+        """What rules say of things at fences; before the batch itself moves time on."""
+        if self._fences is None:
+            return ()
+        told = self._fences.observe(batch, self.watermark_ns)
+        return () if told is None else self._engine.process(told, tag_batch(told, self._tagger))
 
     def checkpoint(self) -> bytes:
         """The whole state as one record."""
@@ -117,6 +129,7 @@ class PartitionWorker:
                 counters=self.counters,
                 dedup=self._dedup.dump(),
                 engine=self._engine.dump(),
+                fences=b"" if self._fences is None else self._fences.dump(),
             )
         )
 
@@ -143,3 +156,5 @@ class PartitionWorker:
         self.counters = state.counters
         self._dedup.load(state.dedup)
         self._engine.load(state.engine)
+        if self._fences is not None:
+            self._fences.load(state.fences)

@@ -1,0 +1,146 @@
+"""Moving things at fences, told as observations that rules can match (docs/fences.md). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from core.city import AltitudeDatum, Device
+from core.errors import DecodeError
+from core.observations import Observation, ObservationBatch, pack
+from geo.fence_tracker import Crossing, FenceTracker
+from geo.fences import FenceSet, Transition
+from streams.enrich import ALTITUDE_MEASURES
+
+#: Kind of what is told, and its source.
+KIND = "fence"
+
+#: Measures of a thing's own speed, east, north and up.
+SPEED_MEASURES = ("speed_east_mps", "speed_north_mps", "speed_up_mps")
+
+_STATES = {
+    Transition.ENTER: "inside",
+    Transition.EXIT: "outside",
+    Transition.INSIDE: "inside",
+    Transition.CROSS: "outside",
+    Transition.DWELL: "inside",
+    Transition.NEAR: "near",
+    Transition.AWAY: "outside",
+    Transition.APPROACH: "approaching",
+    Transition.AVERTED: "outside",
+    Transition.MISSED: "outside",
+    Transition.ROUTE_JOINED: "inside",
+    Transition.ROUTE_LEFT: "outside",
+    Transition.LOST: "unknown",
+}
+
+#: What a transition's value is.
+_MEASURES = {
+    Transition.EXIT: "inside_s",
+    Transition.INSIDE: "inside_s",
+    Transition.DWELL: "inside_s",
+    Transition.ROUTE_LEFT: "inside_s",
+    Transition.LOST: "inside_s",
+    Transition.NEAR: "distance_m",
+    Transition.AWAY: "distance_m",
+    Transition.APPROACH: "ahead_s",
+}
+
+#: Heights that stand in for each other, as for tags.
+_STANDS_IN = {
+    AltitudeDatum.AGL: AltitudeDatum.TAKEOFF,
+    AltitudeDatum.TAKEOFF: AltitudeDatum.AGL,
+}
+
+
+class FenceWatch:
+    """Follows what moves through fences, batch by batch.
+
+    Args:
+        fences: Which.
+        devices: Register of devices; those with a place of their own do not move.
+    """
+
+    def __init__(self, fences: FenceSet, devices: Mapping[str, Device]) -> None:
+        self._kinds = {one.id: one.kind for one in fences.fences}
+        self._devices = devices
+        self._fences = fences
+        self.tracker = FenceTracker(fences)
+
+    def warm_up(self) -> None:
+        """Have the kernels compiled before the first message needs them."""
+        tracker = FenceTracker(self._fences)
+        tracker.update(["warm"], [0], [0.0], [0.0], watermark_ns=1)
+
+    def observe(self, batch: ObservationBatch, watermark_ns: int) -> ObservationBatch | None:
+        """What has become certain with a batch, as a batch of observations; None for nothing.
+
+        Args:
+            batch: Its rows with a position count, unless their thing is fixed.
+            watermark_ns: Where time stood before the batch: it is when these were observed.
+        """
+        place = batch.place
+        placed = np.isfinite(place[:, 0]) & np.isfinite(place[:, 1])
+        rows = [row for row in np.flatnonzero(placed).tolist() if self._moves(batch.thing_ids[row])]
+        heights = {
+            datum: batch.dense_measure(name)[rows]
+            for datum, name in ALTITUDE_MEASURES.items()
+            if name in batch.measures
+        }
+        for datum, other in _STANDS_IN.items():
+            if datum not in heights and other in heights:
+                heights[datum] = heights[other]
+        speeds = np.column_stack([batch.dense_measure(name)[rows] for name in SPEED_MEASURES])
+        found = self.tracker.update(
+            [batch.thing_ids[row] for row in rows],
+            batch.observed_ns[rows],
+            place[rows, 0],
+            place[rows, 1],
+            heights=heights,
+            error_m=place[rows, 2],
+            speeds_mps=speeds,
+            watermark_ns=batch.stamp.watermark_ns,
+        )
+        if not found:
+            return None
+        stamp = msgspec.structs.replace(batch.stamp, watermark_ns=watermark_ns)
+        received_ns = batch.stamp.logged_ns
+        return pack([self._told(one, received_ns) for one in found], stamp)
+
+    def _moves(self, thing_id: str) -> bool:
+        device = self._devices.get(thing_id)
+        return device is None or device.lon_deg is None
+
+    def _told(self, one: Crossing, received_ns: int) -> Observation:
+        measure = _MEASURES.get(one.transition)
+        known = measure is not None and np.isfinite(one.value)
+        return Observation(
+            source=KIND,
+            thing_id=f"{one.thing_id}@{one.fence_id}",
+            kind=KIND,
+            observed_ns=one.at_ns,
+            received_ns=received_ns,
+            lon_deg=one.lon_deg,
+            lat_deg=one.lat_deg,
+            measures={measure: one.value} if known and measure else {},
+            labels={
+                "transition": one.transition.value,
+                "state": _STATES[one.transition],
+                "fence": one.fence_id,
+                "fence_kind": self._kinds[one.fence_id],
+                "thing": one.thing_id,
+            },
+        )
+
+    def dump(self) -> bytes:
+        """The whole state as bytes."""
+        return self.tracker.dump()
+
+    def load(self, data: bytes) -> None:
+        """Take over a state; one of other fences is left, for things to say where they are."""
+        try:
+            self.tracker.load(data)
+        except DecodeError:
+            self.tracker = FenceTracker(self._fences)

@@ -1,0 +1,128 @@
+"""Things at fences reach the rules: from batches of positions to raised and cleared events."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from core.city import Device
+from core.events import Edge
+from core.observations import Observation, Stamp, encode_batch, pack
+from geo.city import load_city
+from geo.fence_layers import fences_of
+from geo.fences import Fence, FenceSet
+from geo.tagging import Tagger
+from scenarios.engine import RuleEngine
+from scenarios.loader import parse_scenario
+from streams.fence_watch import FenceWatch
+from streams.partition import PartitionWorker
+
+ROOT = Path(__file__).resolve().parents[2]
+S = 10**9
+START = 1_790_000_000 * S
+SITE = Fence(id="site-1", geometry=shapely.box(120.38, 36.06, 120.39, 36.07), kind="site")
+
+
+def scenario_of_the_page() -> str:
+    """The example pack, with the rules that docs/fences.md shows."""
+    pack_text = (ROOT / "docs/examples/river-level.yaml").read_text()
+    page = (ROOT / "docs/fences.md").read_text()
+    rules = re.search(r"```yaml\n(rules:\n.*?)```", page, re.DOTALL)
+    assert rules is not None
+    return re.sub(r"rules:\n.*?(?=correlate:)", lambda _: rules[1], pack_text, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def tagger() -> Tagger:
+    return Tagger(load_city("generated", seed=7))
+
+
+def a_worker(tagger: Tagger, devices: dict[str, Device] | None = None) -> PartitionWorker:
+    engine = RuleEngine([parse_scenario(scenario_of_the_page(), "page.yaml")], frozenset())
+    devices = devices or {}
+    watch = FenceWatch(FenceSet([SITE]), devices)
+    return PartitionWorker(0, engine=engine, tagger=tagger, devices=devices, fences=watch)
+
+
+def a_record(sequence: int, *positions: tuple[int, float], thing: str = "uav-1") -> bytes:
+    rows = [
+        Observation(
+            source="plain", thing_id=thing, kind="aircraft", observed_ns=START + second * S,
+            received_ns=START + second * S, lon_deg=lon, lat_deg=36.065,
+        )
+        for second, lon in positions
+    ]  # fmt: skip
+    newest = max(second for second, _ in positions)
+    stamp = Stamp(
+        ingest_id="i", sequence=sequence, partition=0,
+        watermark_ns=START + (newest - 30) * S, logged_ns=START + newest * S,
+    )  # fmt: skip
+    return encode_batch(pack(rows, stamp))
+
+
+WAY = [(t, 120.385 if 10 <= t < 60 else 120.37) for t in range(0, 120, 2)]
+
+
+def told(worker: PartitionWorker, records: list[bytes], first: int = 0) -> list[tuple[str, ...]]:
+    found = []
+    for offset, record in enumerate(records, start=first):
+        done = worker.process(offset, record)
+        assert done is not None
+        found += [
+            (one.edge.value, one.thing_id, str((one.began_ns - START) // S))
+            for one in done.events.events
+            if one.edge is not Edge.STILL
+        ]
+    return found
+
+
+def test_a_rule_matches_what_happens_at_a_fence(tagger: Tagger) -> None:
+    records = [a_record(n, position) for n, position in enumerate(WAY)]
+    worker = a_worker(tagger)
+    found = told(worker, records)
+    assert found == [("raise", "uav-1@site-1", "10"), ("clear", "uav-1@site-1", "10")]
+    assert worker.counters.accepted == len(WAY)
+    assert worker.counters.events >= 2
+
+
+def test_late_positions_and_a_restart_change_nothing(tagger: Tagger) -> None:
+    swapped = WAY.copy()
+    for place in range(1, len(WAY) - 1, 4):
+        # The newer one first: the older one is late by what they lie apart.
+        swapped[place : place + 2] = swapped[place + 1], swapped[place]
+    records = [a_record(n, position) for n, position in enumerate(swapped)]
+    orderly = told(a_worker(tagger), [a_record(n, one) for n, one in enumerate(WAY)])
+    worker = a_worker(tagger)
+    half = told(worker, records[:15])
+    other = a_worker(tagger)
+    other.restore(worker.checkpoint())
+    assert half + told(other, records[15:], first=15) == orderly
+
+
+def test_what_stands_still_is_not_followed(tagger: Tagger) -> None:
+    fixed = {"uav-1": Device(thing_id="uav-1", kind="aircraft", lon_deg=120.385, lat_deg=36.065)}
+    records = [a_record(n, position) for n, position in enumerate(WAY)]
+    assert told(a_worker(tagger, fixed), records) == []
+
+
+def test_a_state_of_other_fences_is_left(tagger: Tagger) -> None:
+    watch = FenceWatch(FenceSet([]), {})
+    watch.load(FenceWatch(FenceSet([SITE]), {}).dump())
+    assert watch.tracker.thing_count == 0
+
+
+def test_the_fences_of_a_city_are_its_zones_and_airspace() -> None:
+    city = load_city("generated", seed=7)
+    fences, left_out = fences_of(city)
+    assert left_out == []
+    assert len(FenceSet(fences)) == len(fences) > 5
+    air = [one for one in fences if one.ahead_s is not None]
+    assert air
+    for one in air:
+        west, south, east, north = one.geometry.bounds
+        assert np.isfinite([west, south, east, north]).all()
+        assert one.crossings
