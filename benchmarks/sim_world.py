@@ -92,7 +92,7 @@ def _whole_city(span_s: int) -> list[Figure]:
     """Everything a city publishes: devices, cameras in effigy, docks, aircraft, reports."""
     city = load_city("generated:city", seed=7)
     began = time.perf_counter()
-    day = write_day(city, seed=7, start_ns=EPOCH_NS, factor=4.0)
+    day = write_day(city, seed=7, start_ns=EPOCH_NS)
     script_s = time.perf_counter() - began
     stream = day_messages(day)
     next(stream)  # sightings are made when the first message is asked for

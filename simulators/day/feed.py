@@ -58,8 +58,19 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     air: AirDay
 
 
+def scenes_factor(city: City) -> float:
+    """How many times as much happens in a city as in a district of 450 devices.
+
+    Example:
+        >>> from geo.city import load_city
+        >>> [scenes_factor(load_city(f"generated:{size}")) for size in ("street", "district")]
+        [0.2, 1.0]
+    """
+    return min(5.0, max(0.2, round(len(city.devices) / 450, 1)))
+
+
 def write_day(
-    city: City, *, seed: int, start_ns: int, hours: float = HOURS, factor: float = 1.0
+    city: City, *, seed: int, start_ns: int, hours: float = HOURS, factor: float | None = None
 ) -> Day:
     """Write the script of a day; a pure function of its arguments.
 
@@ -68,8 +79,9 @@ def write_day(
         seed: Of the world.
         start_ns: Begin; cut to whole seconds.
         hours: How long.
-        factor: How many times as many scenes as in a district.
+        factor: How many times as many scenes as in a district; by its devices unless given.
     """
+    factor = scenes_factor(city) if factor is None else factor
     start_ns = start_ns // NS_PER_S * NS_PER_S
     environment = Environment(seed, start_ns)
     diary = Diary(city, seed=seed, start_ns=start_ns, hours=hours, environment=environment)
