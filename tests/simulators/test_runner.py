@@ -116,9 +116,19 @@ def test_city_time_begins_when_the_first_pictures_can_be_sent(broker, tmp_path):
 
 
 def test_a_stop_from_elsewhere_ends_the_run(broker, tmp_path):
+    got: list[tuple[str, bytes]] = []
+    client = listen(broker, got)
     stop = threading.Event()
-    threading.Timer(0.5, stop.set).start()
-    began = time.monotonic()
+    stopped: list[float] = []
+
+    def stop_once_heard():
+        until = time.monotonic() + 20
+        while not got and time.monotonic() < until:
+            time.sleep(0.01)
+        stopped.append(time.monotonic())
+        stop.set()
+
+    threading.Thread(target=stop_once_heard).start()
     counts = run_simulators(
         city=generate_city(7),
         seed=7,
@@ -128,7 +138,8 @@ def test_a_stop_from_elsewhere_ends_the_run(broker, tmp_path):
         cameras=False,
         stop=stop,
     )
-    assert time.monotonic() - began < 2.0
+    client.loop_stop()
+    assert time.monotonic() - stopped[0] < 2.0
     assert counts.messages > 0
 
 
