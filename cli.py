@@ -69,6 +69,9 @@ def demo(
     workers: Annotated[
         bool, typer.Option("--workers", help="Simulated grid workers work the cases.")
     ] = False,
+    record_to: Annotated[
+        Path | None, typer.Option("--record", help="Folder that takes a recording of it all.")
+    ] = None,
     city: CityOption = None,
     data: DataOption = None,
 ) -> None:
@@ -85,6 +88,7 @@ def demo(
         city_seed=seed,
         api={"port": port if not headless or port != 8000 else 0},
         mqtt={"url": "embedded", "port": mqtt_port},
+        record=record_to,
     )
     if not headless:
         _log_to_file(settings.data_dir / "logs" / "core.log")
@@ -402,6 +406,61 @@ def backtest(
 
     plan = BacktestPlan(rules, recording, truth, json_path)
     raise typer.Exit(_run(run_backtest(_settings(city=city), plan, console)))
+
+
+@app.command()
+def score(
+    truth: Annotated[Path, typer.Argument(help="Truth file of the simulators, truth.jsonl.")],
+    result: Annotated[Path, typer.Argument(help="File of `replay --json`, or a data folder.")],
+    city: CityOption = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Takes the score.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Takes a page with map and timeline; needs nothing else.")
+    ] = None,
+    min_precision: Annotated[float | None, typer.Option(help="Exit 1 below it.")] = None,
+    min_recall: Annotated[float | None, typer.Option(help="Exit 1 below it.")] = None,
+    max_per_thing: Annotated[
+        float | None, typer.Option(help="Exit 1 above so many incidents per real thing.")
+    ] = None,
+    max_wrong_owner: Annotated[
+        int | None, typer.Option(help="Exit 1 above so many at the wrong unit.")
+    ] = None,
+) -> None:
+    """Score what was found against what really happened; a gate for CI."""
+    from commands.score import ScorePlan, run_score
+
+    plan = ScorePlan(
+        truth=truth,
+        result=result,
+        json_path=json_path,
+        html_path=html,
+        min_precision=min_precision,
+        min_recall=min_recall,
+        max_per_thing=max_per_thing,
+        max_wrong_owner=max_wrong_owner,
+    )
+    raise typer.Exit(_run(run_score(_settings(city=city), plan, console)))
+
+
+incident_app = typer.Typer(help="One incident: cut it out of a recording.", no_args_is_help=True)
+app.add_typer(incident_app, name="incident")
+
+
+@incident_app.command()
+def export(
+    incident: Annotated[str, typer.Argument(help="Case number, id, or a scenario.")],
+    recording: Annotated[Path, typer.Option(help="The recording that it is in.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")] = Path(
+        "incident.mcap"
+    ),
+    city: CityOption = None,
+    data: DataOption = None,
+) -> None:
+    """Write an incident with all that led to it as one file, for `pytest --incident FILE`."""
+    from commands.incident import export_incident
+
+    settings = _settings(data_dir=data, city=city)
+    raise typer.Exit(_run(export_incident(settings, incident, recording, out, console)))
 
 
 @app.command()

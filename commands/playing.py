@@ -68,6 +68,7 @@ class Played(NamedTuple):
     duplicates: int
     rejections: dict[str, int]
     cases: list[tuple[Incident, list[Evidence]]]
+    since_ns: int
     until_ns: int
 
     @property
@@ -131,6 +132,7 @@ async def play(
                 duplicates=process.parts.duplicate_count,
                 rejections=await asyncio.to_thread(process.store.rejection_counts),
                 cases=cases,
+                since_ns=source.first_ns,
                 until_ns=clock.now_ns(),
             )
     finally:

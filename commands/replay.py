@@ -260,6 +260,7 @@ def result_of(played: Played) -> dict[str, Any]:
             }
             for thing, track in played.tracks.items()
         },
+        "since": ns_to_rfc3339(played.since_ns),
         "until": ns_to_rfc3339(played.until_ns),
         "canonical_sha256": hashlib.sha256(played.canonical).hexdigest(),
         "incidents": [

@@ -9,7 +9,7 @@ false otherwise.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from rich.table import Table
@@ -40,6 +40,7 @@ class IncidentSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     opened_ns: int
     last_ns: int
     cleared_ns: int | None = None
+    unit_id: str | None = None
 
 
 class Quantiles(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ class ScenarioScore(msgspec.Struct, frozen=True, kw_only=True):
     incidents: int
     duplicates: int
     false_incidents: int
+    wrong_owner: int = 0
 
 
 class Missed(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +84,17 @@ class FalseIncident(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     scenario: str
     near_miss: str = ""
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing and the incident that stands for it; ``owner`` is who should have got it."""
+
+    truth_id: str
+    incident_id: str
+    location_error_m: float
+    detection_delay_s: float
+    owner: str | None = None
+    wrong_owner: bool = False
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +116,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     by_scenario: dict[str, ScenarioScore]
     missed: tuple[Missed, ...] = ()
     false: tuple[FalseIncident, ...] = ()
+    wrong_owner: int = 0
+    matches: tuple[Match, ...] = ()
 
     def json(self) -> bytes:
         """The score as indented JSON."""
@@ -220,7 +235,9 @@ def _near_miss(incident: IncidentSeen, near: Sequence[NearMiss]) -> NearMiss | N
     return min(hits)[2] if hits else None
 
 
-def _counts(thing: Thing, until_ns: int | None) -> bool:
+def _counts(thing: Thing, since_ns: int | None, until_ns: int | None) -> bool:
+    if since_ns is not None and thing.began_ns < since_ns:
+        return False
     if until_ns is None:
         return True
     horizon = AIRCRAFT_HORIZON_S if thing.scenario in AIRCRAFT_SCENARIOS else HORIZON_S
@@ -233,7 +250,9 @@ def score(
     incidents: Sequence[IncidentSeen],
     latencies_ms: Sequence[float],
     *,
+    since_ns: int | None = None,
     until_ns: int | None = None,
+    owners: Mapping[str, str | None] | None = None,
 ) -> Score:
     """Measure incidents on the truth.
 
@@ -243,15 +262,19 @@ def score(
         incidents: What the platform said.
         latencies_ms: Wall milliseconds from the publishing of the message that made an incident
             open, to the incident.
+        since_ns: Begin of the run in city time. Things that began before it are left out and
+            counted as ``too_late``: nobody could see how they began.
         until_ns: End of the run in city time. Things that began too late to be found before it
             are left out and counted as ``too_late``; so are incidents about them.
+        owners: Who is responsible at the true place, by ``truth_id``; where it is given, an
+            incident of another unit counts as ``wrong_owner``.
 
     Returns:
         The score. A duplicate lowers the precision and raises ``incidents_per_thing``; it is not
         counted among ``false_incidents``.
     """
-    things = [thing for thing in truth if _counts(thing, until_ns)]
-    late = [thing for thing in truth if not _counts(thing, until_ns)]
+    things = [thing for thing in truth if _counts(thing, since_ns, until_ns)]
+    late = [thing for thing in truth if not _counts(thing, since_ns, until_ns)]
     near = [miss for miss in near if until_ns is None or miss.began_ns < until_ns]
     pairs = pair([[_cost(thing, incident) for incident in incidents] for thing in things])
     paired = set(pairs.values())
@@ -279,10 +302,9 @@ def score(
             )
     found, counted = len(pairs), len(incidents) - about_late
     errors = [_cost(things[row], incidents[column]) for row, column in pairs.items()]
-    delays = [
-        (incidents[column].opened_ns - things[row].began_ns) / NS_PER_S
-        for row, column in pairs.items()
-    ]
+    matches = [_match(things[row], incidents[column], owners) for row, column in pairs.items()]
+    delays = [one.detection_delay_s for one in matches]
+    wrong_ids = {one.truth_id for one in matches if one.wrong_owner}
     names = sorted(
         {one.scenario for one in things}
         | {one.scenario for one in duplicates}
@@ -299,6 +321,9 @@ def score(
             incidents=matched + twice + wrong,
             duplicates=twice,
             false_incidents=wrong,
+            wrong_owner=sum(
+                things[row].scenario == name and things[row].truth_id in wrong_ids for row in pairs
+            ),
         )
     return Score(
         things=len(things),
@@ -327,6 +352,20 @@ def score(
             if row not in pairs
         ),
         false=tuple(false),
+        wrong_owner=len(wrong_ids),
+        matches=tuple(matches),
+    )
+
+
+def _match(thing: Thing, incident: IncidentSeen, owners: Mapping[str, str | None] | None) -> Match:
+    owner = None if owners is None else owners.get(thing.truth_id)
+    return Match(
+        truth_id=thing.truth_id,
+        incident_id=incident.id,
+        location_error_m=_cost(thing, incident),
+        detection_delay_s=(incident.opened_ns - thing.began_ns) / NS_PER_S,
+        owner=owner,
+        wrong_owner=owner is not None and incident.unit_id != owner,
     )
 
 
@@ -338,14 +377,21 @@ def score_table(result: Score) -> Table:
     """The score as a table for the terminal."""
     table = Table(title="What happened, and what was found", title_justify="left")
     table.add_column("scenario")
-    for name in ("things", "found", "incidents", "duplicates", "false"):
+    for name in ("things", "found", "incidents", "duplicates", "false", "wrong owner"):
         table.add_column(name, justify="right")
     for name, row in result.by_scenario.items():
         table.add_row(
             name,
             *map(
                 str,
-                (row.things, row.found, row.incidents, row.duplicates, row.false_incidents),
+                (
+                    row.things,
+                    row.found,
+                    row.incidents,
+                    row.duplicates,
+                    row.false_incidents,
+                    row.wrong_owner,
+                ),
             ),
         )
     table.add_section()
@@ -354,7 +400,14 @@ def score_table(result: Score) -> Table:
         "all",
         *map(
             str,
-            (result.things, result.found, result.incidents, duplicates, result.false_incidents),
+            (
+                result.things,
+                result.found,
+                result.incidents,
+                duplicates,
+                result.false_incidents,
+                result.wrong_owner,
+            ),
         ),
     )
     place, delay, wall = (

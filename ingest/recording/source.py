@@ -25,6 +25,7 @@ class RecordedSource:
 
     Attributes:
         acknowledged: Messages that the log has.
+        first_ns: Time of the first round.
         instant_ns: Time of the newest round.
     """
 
@@ -37,6 +38,7 @@ class RecordedSource:
         transform: Transform | None = None,
     ) -> None:
         self.acknowledged = 0
+        self.first_ns = 0
         self.instant_ns = 0
         self._rounds = rounds
         self._clock = clock
@@ -59,6 +61,7 @@ class RecordedSource:
             if self._transform is not None and one.messages:
                 one = await self._transform(one)
             self.instant_ns = one.instant_ns
+            self.first_ns = self.first_ns or one.instant_ns
             if self._clock is not None:
                 self._clock.advance_to(one.instant_ns)
             yield one.messages
