@@ -114,7 +114,7 @@ class MslAltitudes(Altitudes):
     datum = AltitudeDatum.MSL
 
     def to_ellipsoid(self, undulation_m: ArrayLike, sigma_m: ArrayLike = 0.0) -> EllipsoidHeights:
-        """Above the ellipsoid; undoes :meth:`EllipsoidHeights.to_msl`."""
+        """Above the ellipsoid; undoes :meth:`EllipsoidHeights.to_msl`, with the same shapes."""
         return self._moved(EllipsoidHeights, np.asarray(undulation_m, dtype=np.float64), sigma_m)
 
     def to_ground(self, terrain_m: ArrayLike, sigma_m: ArrayLike = 2.0) -> GroundHeights:
@@ -147,7 +147,7 @@ class GroundHeights(Altitudes):
     datum = AltitudeDatum.AGL
 
     def to_msl(self, terrain_m: ArrayLike, sigma_m: ArrayLike = 2.0) -> MslAltitudes:
-        """Above sea level; undoes :meth:`MslAltitudes.to_ground`."""
+        """Above sea level; undoes :meth:`MslAltitudes.to_ground`, with the same shapes."""
         return self._moved(MslAltitudes, np.asarray(terrain_m, dtype=np.float64), sigma_m)
 
 

@@ -175,6 +175,12 @@ def encode_height(alt_wgs84_m: ArrayLike) -> NDArray[np.str_]:
 def decode(codes: Sequence[str] | NDArray[np.str_]) -> Bounds:
     """The cells that codes name; levels may be mixed.
 
+    Args:
+        codes: Shape (n,), as :func:`encode` writes them.
+
+    Returns:
+        Edges of the cells in WGS 84 degrees, each of shape (n,).
+
     Raises:
         InputError: A text is no code; the message names it and its row.
 
@@ -195,6 +201,12 @@ def decode(codes: Sequence[str] | NDArray[np.str_]) -> Bounds:
 
 def decode_3d(codes: Sequence[str] | NDArray[np.str_]) -> SolidBounds:
     """The solid cells that codes name; levels may be mixed.
+
+    Args:
+        codes: Shape (n,), as :func:`encode_3d` writes them.
+
+    Returns:
+        Edges in WGS 84 degrees and metres above the ellipsoid, each of shape (n,).
 
     Raises:
         InputError: A text is no code; the message names it and its row.

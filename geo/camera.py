@@ -82,6 +82,11 @@ class FlatGroundProjector:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Ground points as pixels, and whether each lies before the camera.
 
+        Args:
+            lon_deg: WGS 84 degrees, shape (n,), on the ground at the camera's foot.
+            lat_deg: Likewise.
+            pose: Where the camera is and looks.
+
         Returns:
             Pixels, shape (n, 2), NaN where the mask (shape (n,)) is False. A point before the
             camera may still lie outside the picture.
@@ -186,9 +191,21 @@ class FlatGroundProjector:
         height_m: NDArray[np.float64] | None = None,
         height_sigma_m: float = 0.0,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-        """North and east in metres from the camera's foot, their covariance, and the mask.
+        """Put pixels on level ground at a height of their own.
 
-        ``height_m`` is the camera's height above what each pixel shows; the pose's by default.
+        Args:
+            pixels: Shape (n, 2), (u, v).
+            pose: Where the camera is and looks.
+            height_m: Shape (n,), the camera's height above what each pixel shows; the pose's
+                unless given.
+            height_sigma_m: One-sigma error of that height.
+
+        Returns:
+            North and east in metres from the camera's foot, each of shape (n,); their
+            covariance, shape (n, 2, 2), metres squared; and which are seen, shape (n,).
+
+        Raises:
+            GeometryError: The pixels have another shape, or the pose cannot be.
         """
         rays, seen = self.rays(pixels, pose)
         turn = _rotation(pose)
@@ -288,7 +305,15 @@ def _lonlat_to_offset(
 def error_ellipse(
     covariance: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Semi axes and azimuth (0 to 180 from north) of (n, 2, 2) covariances in (north, east)."""
+    """Semi axes and azimuth of covariances.
+
+    Args:
+        covariance: Shape (n, 2, 2), in (north, east), metres squared.
+
+    Returns:
+        One-sigma semi axes in metres, the longer first, and the azimuth of the longer, 0 to 180
+        degrees clockwise from north; each of shape (n,).
+    """
     nn, ne, ee = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
     middle, half = (nn + ee) / 2.0, np.hypot((nn - ee) / 2.0, ne)
     major = np.sqrt(middle + half)

@@ -125,6 +125,13 @@ def gcj02_to_wgs84(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Pair:
     Whether the shift applies is judged by the GCJ-02 position, so within some hundred metres
     of the mainland box's border (at sea or abroad) the pair is not an exact inverse.
 
+    Args:
+        lon_deg: GCJ-02 degrees, any shape.
+        lat_deg: GCJ-02 degrees, the same shape.
+
+    Returns:
+        WGS 84 longitudes and latitudes in degrees, the same shape; NaN stays NaN.
+
     Example:
         >>> lon, lat = gcj02_to_wgs84(*wgs84_to_gcj02(120.3846, 36.0614))
         >>> round(float(lon), 9), round(float(lat), 9)
@@ -142,7 +149,15 @@ def gcj02_to_wgs84(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Pair:
 
 
 def gcj02_to_bd09(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Pair:
-    """Shift GCJ-02 to BD-09 (Baidu)."""
+    """Shift GCJ-02 to BD-09 (Baidu).
+
+    Args:
+        lon_deg: GCJ-02 degrees, any shape.
+        lat_deg: GCJ-02 degrees, the same shape.
+
+    Returns:
+        BD-09 longitudes and latitudes in degrees, the same shape; NaN stays NaN.
+    """
     x, y = _arrays(lon_deg, lat_deg)
     radius = np.hypot(x, y) + 2e-5 * np.sin(y * _BD_WAVE)
     angle = np.arctan2(y, x) + 3e-6 * np.cos(x * _BD_WAVE)
@@ -150,17 +165,40 @@ def gcj02_to_bd09(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Pair:
 
 
 def bd09_to_gcj02(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Pair:
-    """Undo :func:`gcj02_to_bd09` to better than a millimetre."""
+    """Undo :func:`gcj02_to_bd09` to better than a millimetre.
+
+    Args:
+        lon_deg: BD-09 degrees, any shape.
+        lat_deg: BD-09 degrees, the same shape.
+
+    Returns:
+        GCJ-02 longitudes and latitudes in degrees, the same shape; NaN stays NaN.
+    """
     return _invert(gcj02_to_bd09, lon_deg, lat_deg)
 
 
 def wgs84_to_bd09(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Pair:
-    """Shift WGS 84 to BD-09."""
+    """Shift WGS 84 to BD-09.
+
+    Args:
+        lon_deg: WGS 84 degrees, any shape.
+        lat_deg: WGS 84 degrees, the same shape.
+
+    Returns:
+        BD-09 longitudes and latitudes in degrees, the same shape; NaN stays NaN.
+    """
     return gcj02_to_bd09(*wgs84_to_gcj02(lon_deg, lat_deg))
 
 
 def bd09_to_wgs84(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Pair:
     """Undo :func:`wgs84_to_bd09`.
+
+    Args:
+        lon_deg: BD-09 degrees, any shape.
+        lat_deg: BD-09 degrees, the same shape.
+
+    Returns:
+        WGS 84 longitudes and latitudes in degrees, the same shape; NaN stays NaN.
 
     Example:
         >>> lon, lat = bd09_to_wgs84(120.396229971, 36.067681031)
@@ -207,11 +245,11 @@ class MetricFrame:
         self._code = f"EPSG:{epsg}"
 
     def to_metric(self, lon_deg: ArrayLike, lat_deg: ArrayLike) -> Pair:
-        """Degrees to (east, north) in metres; what is not finite becomes NaN."""
+        """WGS 84 degrees of any shape to (east, north) in metres; not finite becomes NaN."""
         return _transform(_transformer(WGS84, self._code), lon_deg, lat_deg)
 
     def to_lonlat(self, east_m: ArrayLike, north_m: ArrayLike) -> Pair:
-        """Metres to (lon, lat) in degrees; what is not finite becomes NaN."""
+        """Metres of any shape to (lon, lat) in WGS 84 degrees; not finite becomes NaN."""
         return _transform(_transformer(self._code, WGS84), east_m, north_m)
 
     def geometry_to_metric(self, geometry: Any) -> Any:

@@ -47,6 +47,15 @@ def bearing_deg(
 ) -> NDArray[np.float64]:
     """Direction at the first point towards the second, 0 to 360 clockwise from true north.
 
+    Args:
+        lon1_deg: WGS 84 degrees, any shapes that broadcast; likewise the other three.
+        lat1_deg: Of the first point.
+        lon2_deg: Of the second.
+        lat2_deg: Of the second.
+
+    Returns:
+        Degrees in the common shape; NaN where a position is unknown.
+
     Example:
         >>> bearing_deg(120.0, 36.0, [120.0, 119.999], [36.001, 36.0]).round(1).tolist()
         [0.0, 270.0]

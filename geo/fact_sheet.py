@@ -54,7 +54,15 @@ class Asked(NamedTuple):
         time_ns: NDArray[np.int64],
         error_m: NDArray[np.float64] | None = None,
     ) -> Asked:
-        """Points whose error is a circle, or unknown."""
+        """Points whose error is a circle, or unknown.
+
+        Args:
+            lon_deg: Shape (n,), WGS 84 degrees, NaN where unknown.
+            lat_deg: Shape (n,).
+            altitudes: Metres by datum, each of shape (n,).
+            time_ns: Shape (n,), UTC nanoseconds.
+            error_m: Shape (n,), one sigma, NaN where unknown.
+        """
         n = len(lon_deg)
         error = np.full(n, np.nan) if error_m is None else error_m
         return cls(lon_deg, lat_deg, altitudes, time_ns, error, error, np.zeros(n))

@@ -240,7 +240,7 @@ class FenceTracker:
         Args:
             thing_ids: Of the rows, n of them.
             times_ns: When each position was, UTC nanoseconds, shape (n,).
-            lon_deg: WGS 84, shape (n,); rows with NaN are passed over.
+            lon_deg: WGS 84 degrees, shape (n,); rows with NaN are passed over.
             lat_deg: Likewise.
             heights: Metres by datum, each of shape (n,), NaN where unknown.
             error_m: One standard deviation of the position, shape (n,), NaN where unknown.

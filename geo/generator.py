@@ -66,7 +66,7 @@ def generate_city(
 
     Args:
         seed: Same seed, same city, to the byte.
-        lon_deg: Its middle.
+        lon_deg: Its middle, WGS 84 degrees.
         lat_deg: Its middle.
         size_m: Extent east and north; from 1,500 to 6,000 m.
 

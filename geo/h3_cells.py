@@ -89,6 +89,13 @@ def h3_centres(cells: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float6
 def h3_parents(cells: ArrayLike, resolution: int) -> NDArray[np.uint64]:
     """The coarser cells that cells belong to; 0 stays 0.
 
+    Args:
+        cells: Cell numbers, shape (n,).
+        resolution: Of the coarser cells, 0 to that of each cell.
+
+    Returns:
+        Cell numbers, shape (n,).
+
     Raises:
         InputError: A number is no cell, or a cell is coarser than the resolution.
 

@@ -265,7 +265,8 @@ class Tags:
 
         Args:
             row: Number of the row in the batch.
-            lon_deg: Position to write down; the one that was tagged unless given.
+            lon_deg: Position to write down, WGS 84 degrees; the one that was tagged unless
+                given.
             lat_deg: Likewise.
             error_major_m: One-sigma error ellipse; None or NaN where unknown.
             error_minor_m: Likewise.
@@ -392,7 +393,11 @@ class Tagger:
         )
 
     def area_of(self, levels: NDArray[np.int64]) -> tuple[tuple[str | None, ...], str, bool]:
-        """Codes (finest first), name and whether the grid is generated; of features by level."""
+        """Codes (finest first), name and whether the grid is generated.
+
+        Args:
+            levels: Shape (4,), the feature of each level, the finest first; -1 for none.
+        """
         key = tuple(levels.tolist())
         area = self._areas.get(key)
         if area is None:

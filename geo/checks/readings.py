@@ -87,7 +87,7 @@ def possible_readings(
     Args:
         points: Shape (n, 2), as they are in the file.
         declared: The CRS that is claimed, if any.
-        lon_deg: Where the city is.
+        lon_deg: Where the city is, WGS 84 degrees.
         near: Says of (lon, lat) points, shape (n, 2), which are near the city.
     """
     centre = np.median(points, axis=0, keepdims=True)

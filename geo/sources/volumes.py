@@ -89,6 +89,11 @@ def volume_table(volumes: Sequence[Volume], where: str, notes: Sequence[str] = (
 def circle(lon_deg: float, lat_deg: float, radius_m: float) -> shapely.Polygon:
     """A circle on the ellipsoid as a polygon whose corners lie on it.
 
+    Args:
+        lon_deg: Centre, WGS 84 degrees.
+        lat_deg: Likewise.
+        radius_m: Along the ellipsoid.
+
     Example:
         >>> round(abs(_EARTH.geometry_area_perimeter(circle(120.38, 36.06, 1e3))[0]) / 1e6, 2)
         3.13
@@ -108,7 +113,7 @@ def arc(
     """Points along an arc, both ends included.
 
     Args:
-        lon_deg: Centre.
+        lon_deg: Centre, WGS 84 degrees.
         lat_deg: Centre.
         start_m: Radius at its start.
         end_m: Radius at its end; published ends are rounded, so the two may differ a little.
