@@ -523,6 +523,18 @@ def ledger(
 
 
 @app.command()
+def trace(
+    wanted: Annotated[str, typer.Argument(help="Id of an observation, or an incident's number.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Follow an observation from its message to the incident, or an incident back to it."""
+    from commands.trace import print_trace
+
+    print_trace(_settings(data_dir=data), wanted, as_json, console)
+
+
+@app.command()
 def explain(
     incident: Annotated[str, typer.Argument(help="Case number or id.")], data: DataOption = None
 ) -> None:

@@ -16,7 +16,12 @@ from scenarios.routing import Assignment, considered
 from store.cases import CaseStore
 
 
-def _open_to_read(settings: Settings) -> CaseStore:
+def open_to_read(settings: Settings) -> CaseStore:
+    """The case store of a data folder, to read.
+
+    Raises:
+        NotFoundError: There is none.
+    """
     path = settings.data_dir / "store.sqlite3"
     if settings.store_url.startswith("sqlite:") and not path.exists():
         raise NotFoundError(
@@ -28,7 +33,7 @@ def _open_to_read(settings: Settings) -> CaseStore:
 
 def print_quarantine(settings: Settings, reason: str | None, limit: int, console: Console) -> None:
     """List rejected messages, and how many there were for each reason."""
-    store = _open_to_read(settings)
+    store = open_to_read(settings)
     try:
         counts = store.rejection_counts()
         table = Table("reason", "count", title="隔离区 Quarantine")
@@ -54,7 +59,7 @@ def print_quarantine(settings: Settings, reason: str | None, limit: int, console
 
 def print_explanation(settings: Settings, wanted: str, console: Console) -> None:
     """Tell an incident's story: why, who, what speaks for it, what was done."""
-    store = _open_to_read(settings)
+    store = open_to_read(settings)
     try:
         found = store.detail(store.id_of(wanted))
     finally:

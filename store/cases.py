@@ -23,6 +23,7 @@ from core.errors import ConflictError, InputError, NotFoundError
 from core.events import EventBatch
 from core.incidents import HistoryEntry, Incident, Status
 from core.ports import Rejection
+from core.units import ns_to_rfc3339
 from scenarios.lifecycle import Action, Role
 from scenarios.model import Scenario
 from scenarios.quality import JudgedRaise
@@ -524,6 +525,20 @@ class CaseStore:
         )
         with self._database.read("reading the feed") as connection:
             return [FeedLine(*row) for row in connection.execute(statement)]
+
+    def changes_of(self, incident_id: str) -> list[dict[str, Any]]:
+        """What others were told of an incident: number in the feed, change, time; as kept."""
+        table = tables.feed
+        statement = (
+            select(table.c.sequence, table.c.change, table.c.at_ns)
+            .where(table.c.incident_id == incident_id)
+            .order_by(table.c.sequence)
+        )
+        with self._database.read("reading the feed") as connection:
+            return [
+                {"sequence": number, "change": change, "at": ns_to_rfc3339(at_ns)}
+                for number, change, at_ns in connection.execute(statement)
+            ]
 
     def latest_sequence(self) -> int:
         """Number of the feed's newest line; 0 where there is none yet."""

@@ -14,6 +14,7 @@ from api.services import Services
 from core.errors import ServiceError
 from core.units import NS_PER_S
 from store.archive.query import ArchiveReader, ObservationFilter
+from store.trace import trace
 
 #: Where no time is asked for, the last day is meant: the archive may hold years.
 DEFAULT_SPAN_NS = 86_400 * NS_PER_S
@@ -67,6 +68,17 @@ def build_router(services: Services) -> APIRouter:
     )
     def get_observation(observation_id: str) -> Response:
         return encoded(_archive(services).one(observation_id))
+
+    @router.get(
+        "/trace/{wanted}",
+        summary="An observation from its message to the incident, or an incident back to it",
+        description="Takes the id of an observation, or the id or case number of an incident. "
+        "Each observation names its MQTT topic, its place in the log, and what each rule of its "
+        "kind says of it: matched, nearly (all conditions but one), no.",
+        response_class=JsonBytes,
+    )
+    def get_trace(wanted: str) -> Response:
+        return encoded(trace(services.store, _archive(services), wanted))
 
     return router
 
