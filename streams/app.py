@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +22,14 @@ from core.city import Device
 from core.clock import Clock
 from core.errors import DecodeError, ServiceError
 from core.events import EventBatch, encode_events
+from core.observations import encode_batch
 from core.ports import Rejection, decode_rejections, encode_rejections
 from geo.tagging import Tagger
 from scenarios.engine import RuleEngine
 from streams.decisions import DecisionWriter
 from streams.fence_watch import FenceWatch
 from streams.partition import PartitionWorker, Processed
+from streams.poison import isolate
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +124,7 @@ class _Pending:
         self.worker = worker
         self.events: list[Any] = []
         self.since_s = now_s
+        self.must_checkpoint = False
 
 
 def build_app(
@@ -193,20 +197,24 @@ def build_app(
     )
     pending: dict[int, _Pending] = {}
 
+    def new_worker(partition: int) -> PartitionWorker:
+        """A worker in the state of the last checkpoint."""
+        worker = PartitionWorker(
+            partition,
+            engine=services.new_engine(),
+            tagger=services.tagger,
+            devices=services.devices,
+            fences=services.new_fences(),
+        )
+        state = checkpoints.get(b"%d" % partition)
+        if state is not None:
+            worker.restore(state)
+        return worker
+
     def worker_of(partition: int) -> _Pending:
         held = pending.get(partition)
         if held is None:
-            worker = PartitionWorker(
-                partition,
-                engine=services.new_engine(),
-                tagger=services.tagger,
-                devices=services.devices,
-                fences=services.new_fences(),
-            )
-            state = checkpoints.get(b"%d" % partition)
-            if state is not None:
-                worker.restore(state)
-            held = pending[partition] = _Pending(worker, app.loop.time())
+            held = pending[partition] = _Pending(new_worker(partition), app.loop.time())
         return held
 
     async def forget_partitions(_app: Any, revoked: Any, **_kwargs: Any) -> None:
@@ -217,18 +225,18 @@ def build_app(
             elif tp.topic == topics.EVENTS:
                 services.decisions.forget()
 
-    async def set_aside(event: Any, error: Exception) -> None:
+    async def set_aside(event: Any, error: Exception, payload: bytes, what: str = "") -> None:
         _FAILED.inc()
         message = event.message
         detail = "".join(traceback.format_exception(error))[-4000:]
-        where = f"{message.topic}[{message.partition}]@{message.offset}"
+        where = f"{message.topic}[{message.partition}]@{message.offset}{what}"
         logger.error("record %s set aside: %s", where, error)
         rejection = Rejection(
             topic=where,
             reason=error.reason if isinstance(error, DecodeError) else "agent_failed",
             detail=detail,
-            payload=event.value[: 64 * 1024],
-            payload_bytes=len(event.value),
+            payload=payload[: 64 * 1024],
+            payload_bytes=len(payload),
             received_ns=services.clock.now_ns(),
         )
         sent = await rejections.send(key=None, value=encode_rejections([rejection]), partition=0)
@@ -246,10 +254,14 @@ def build_app(
             try:
                 with _BATCH_SECONDS.time():
                     processed = held.worker.process(event.message.offset, event.value)
-            except Exception as error:
-                await set_aside(event, error)
+            except DecodeError as error:
+                await set_aside(event, error, event.value)
                 held.worker.applied_offset = event.message.offset
                 processed = None
+            except Exception as error:
+                logger.warning("a record failed, looking for the observation: %r", error)
+                processed = None
+                await without_poison(held, event)
             if processed is not None:
                 await _publish(events, processed.events)
                 services.observed(processed)
@@ -258,13 +270,31 @@ def build_app(
                 # Revoked while we waited: another worker may write this checkpoint by now.
                 continue
             held.events.append(event)
-            due = app.loop.time() - held.since_s >= CHECKPOINT_S
+            due = held.must_checkpoint or app.loop.time() - held.since_s >= CHECKPOINT_S
             if due or len(held.events) >= CHECKPOINT_RECORDS:
                 checkpoints[b"%d" % partition] = held.worker.checkpoint()
                 for done in held.events:
                     done.ack()
                 held.events.clear()
                 held.since_s = app.loop.time()
+                held.must_checkpoint = False
+
+    async def without_poison(held: _Pending, event: Any) -> None:
+        """Apply a record but for the observations that fail; those are set aside, each alone."""
+        partition, offset = event.message.partition, event.message.offset
+        worker = new_worker(partition)
+        for done in held.events:
+            with suppress(DecodeError):
+                worker.process(done.message.offset, done.value)
+        found = isolate(worker, offset, event.value)
+        held.worker, held.must_checkpoint = worker, True
+        for batch, error in found.poisoned:
+            what = f" {batch.topics[0]} {batch.ids[0]}"
+            await set_aside(event, error, encode_batch(batch), what)
+        await _publish(events, found.events)
+        for part in found.parts:
+            services.observed(part)
+            _count(partition, part)
 
     async def decide(stream: Any) -> None:
         """Hand event batches to the decision writer, which acknowledges what the store has."""

@@ -95,7 +95,10 @@ class PartitionWorker:
         """
         if offset <= self.applied_offset:
             return None
-        batch = decode_batch(record)
+        return self.apply(offset, decode_batch(record))
+
+    def apply(self, offset: int, batch: ObservationBatch) -> Processed:
+        """Apply a batch that is, or is part of, the record at an offset."""
         fresh = self._dedup.fresh(batch)
         counted = tallies(batch.sources, batch.received_ns.tolist(), fresh.tolist())
         duplicate_count = int((~fresh).sum())

@@ -14,7 +14,7 @@ from builders import a_batch, an_observation, at_s
 from core import topics
 from core.clock import ManualClock
 from core.events import Edge, Event, EventBatch
-from core.observations import encode_batch
+from core.observations import decode_batch, encode_batch
 from core.ports import Rejection
 from geo.city import City, load_city
 from geo.tagging import Tagger
@@ -156,6 +156,40 @@ async def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on(
     bad = next(one for one in recorder.rejections if one.reason == "bad_batch")
     assert bad.topic == "observations[0]@0"
     assert bad.payload == b"not a batch"
+
+
+async def test_an_observation_that_fails_is_set_aside_alone(
+    tmp_path: Path, city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 512 one makes the rules fail, after a record that no checkpoint has yet."""
+    real = RuleEngine.process
+
+    def process(self: RuleEngine, batch: Any, tags: Any) -> Any:
+        found = real(self, batch, tags)  # the state has changed when it fails
+        if "poison" in batch.thing_ids:
+            raise ZeroDivisionError("a fault in a rule")
+        return found
+
+    monkeypatch.setattr(RuleEngine, "process", process)
+    rows = [
+        an_observation(0, thing_id=f"water-{n}", device_sequence=1, measures={"water_level_m": 0.0})
+        for n in range(511)
+    ]
+    rows.insert(300, an_observation(0, thing_id="poison", device_sequence=1))
+    async with running(tmp_path, city) as (log, recorder, app):
+        await log.append(topics.OBSERVATIONS, 0, smoke(0, 0.5, 1), key=None)
+        await log.append(topics.OBSERVATIONS, 0, encode_batch(a_batch(*rows, sequence=2)), key=None)
+        await log.append(topics.OBSERVATIONS, 0, smoke(12, 0.5, 3), key=None)
+        await recorder.until(lambda: bool(recorder.rejections) and bool(recorder.events))
+        assert not app.crashed
+    (aside,) = recorder.rejections
+    assert aside.reason == "agent_failed"
+    assert "ZeroDivisionError" in aside.detail
+    assert decode_batch(aside.payload).thing_ids == ["poison"]
+    seen = [one.id for done in recorder.processed for one in done.batch]
+    assert len(seen) == len(set(seen)) == 513
+    (raised,) = recorder.events.values()
+    assert raised.began_ns == at_s(0)  # what came before the fault is remembered
 
 
 @pytest.mark.parametrize("partitions", [1, 4])

@@ -1,0 +1,72 @@
+"""One observation that makes the rules fail must not take the others of its record with it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from core.events import EventBatch
+from core.observations import ObservationBatch, decode_batch
+from streams.partition import PartitionWorker, Processed
+from streams.selection import select_rows
+
+
+class Poisoned(NamedTuple):
+    """An observation that failed, as a batch of its own, and how."""
+
+    batch: ObservationBatch
+    error: Exception
+
+
+class Isolated(NamedTuple):
+    """What a record came to: its parts, all their events together, and what was set aside."""
+
+    parts: list[Processed]
+    events: EventBatch
+    poisoned: list[Poisoned]
+
+
+def isolate(worker: PartitionWorker, offset: int, record: bytes) -> Isolated:
+    """Apply a record of which something fails, by halves, until only that is left out.
+
+    A failed attempt may have changed half of the state, so each starts from the last good one.
+    Time moves on only after all rows, as it does for a whole record.
+
+    Args:
+        worker: In the state before the record; afterwards in the state after it.
+        offset: The record's.
+        record: A batch that can be read.
+
+    Raises:
+        DecodeError: The record is not a batch.
+        Exception: No row fails by itself, but the passing of time does.
+    """
+    batch = decode_batch(record)
+    before = msgspec.structs.replace(batch.stamp, watermark_ns=worker.watermark_ns)
+    timeless = msgspec.structs.replace(batch, stamp=before)
+    good = worker.checkpoint()
+    parts: list[Processed] = []
+    poisoned: list[Poisoned] = []
+    waiting = [(0, len(batch))] if len(batch) else []
+    row = np.arange(len(batch))
+    while waiting:
+        start, stop = waiting.pop(0)
+        part = select_rows(timeless, (row >= start) & (row < stop))
+        try:
+            parts.append(worker.apply(offset, part))
+        except Exception as error:
+            worker.restore(good)
+            if stop - start == 1:
+                poisoned.append(Poisoned(part, error))
+            else:
+                middle = (start + stop) // 2
+                waiting[:0] = [(start, middle), (middle, stop)]
+        else:
+            good = worker.checkpoint()
+    parts.append(worker.apply(offset, select_rows(batch, np.zeros(len(batch), np.bool_))))
+    events = tuple(event for part in parts for event in part.events.events)
+    tallies = tuple(tally for part in parts for tally in part.events.tallies)
+    together = EventBatch(stamp=batch.stamp, events=events, tallies=tallies)
+    return Isolated(parts, together, poisoned)
