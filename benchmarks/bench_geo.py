@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from benchmarks.geo.city import bench_city
 from benchmarks.geo.fences import bench_fences
 from benchmarks.geo.joins import UnavailableError, postgis
 from benchmarks.geo.made import roads, volumes, zones
@@ -39,12 +40,35 @@ class Sizes:
     volumes: int
     fences: int
     things: int
+    city: float
 
 
 FULL = Sizes(
-    5, 10_000, 1_000_000, 500, (1_024, 10_000, 99_856), 100_000, 200_000, 2_000, 20_000, 2_000
+    rounds=5,
+    zones=10_000,
+    points=1_000_000,
+    batches=500,
+    growth=(1_024, 10_000, 99_856),
+    segments=100_000,
+    road_points=200_000,
+    volumes=2_000,
+    fences=20_000,
+    things=2_000,
+    city=1.0,
 )
-QUICK = Sizes(3, 1_024, 50_000, 60, (256, 1_024, 4_096), 10_000, 10_000, 500, 2_000, 500)
+QUICK = Sizes(
+    rounds=3,
+    zones=1_024,
+    points=50_000,
+    batches=60,
+    growth=(256, 1_024, 4_096),
+    segments=10_000,
+    road_points=10_000,
+    volumes=500,
+    fences=2_000,
+    things=500,
+    city=0.05,
+)
 
 
 def warm_up() -> None:
@@ -85,6 +109,7 @@ def main() -> int:
             bench_growth(rounds, sizes.points, sizes.growth, rng()),
             bench_volumes(rounds, sizes.points, sizes.volumes, rng()),
             bench_roads(rounds, sizes.road_points, sizes.segments, server, rng()),
+            bench_city(rounds, sizes.city, rng()),
             bench_fences(rounds, sizes.fences, sizes.things, rng(), notes, build=not options.quick),
         ):
             figures += more

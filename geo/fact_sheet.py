@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.city import AltitudeDatum, LayerRole
 from geo import beidou
-from geo.cells import NearestTable
+from geo.components import NearComponent, components_of
 from geo.h3_cells import h3_cells
 from geo.model import City
 from geo.tagging import Tagger, Tags
@@ -21,10 +20,6 @@ from geo.touching import Share, grid_shares
 
 #: H3 cells are given from coarse (1.4 km) to fine (11 m).
 H3_RESOLUTION = 9
-
-#: A component 部件 further away than this is not the one that is meant.
-MAX_COMPONENT_DISTANCE_M = 30.0
-
 
 #: A point this near to a road's line lies on neither side of it.
 _ON_ROAD_M = 0.05
@@ -66,16 +61,6 @@ class Asked(NamedTuple):
         n = len(lon_deg)
         error = np.full(n, np.nan) if error_m is None else error_m
         return cls(lon_deg, lat_deg, altitudes, time_ns, error, error, np.zeros(n))
-
-
-class NearComponent(msgspec.Struct, frozen=True):
-    """The nearest component and who answers for it."""
-
-    id: str
-    name: str
-    kind: str
-    unit: str | None
-    distance_m: float
 
 
 class FactSheet(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +120,7 @@ def fact_sheets(tagger: Tagger, city: City, asked: Asked) -> list[FactSheet]:
     solid = beidou.encode_3d(lon, lat, heights)
     cells = h3_cells(lon, lat, H3_RESOLUTION)
     sides = _road_sides(tags, tagger, city, lon, lat)
-    components = _near_components(city, lon, lat)
+    components = components_of(city).near(lon, lat)
     missing = {role: "no_layer" for role in _LEVELS if not city.layers_of(role)}
     sheets = []
     for row in range(len(lon)):
@@ -226,33 +211,3 @@ def _side(line: shapely.Geometry, point: shapely.Geometry) -> str:
     end = shapely.line_interpolate_point(part, min(along + step, part.length))
     turn = (end.x - start.x) * (point.y - start.y) - (end.y - start.y) * (point.x - start.x)
     return "left" if turn > 0.0 else "right"
-
-
-@lru_cache(maxsize=4)
-def _component_table(city: City) -> NearestTable | None:
-    """Components of a city, in its plane; kept for the few maps that are in use."""
-    layers = city.layers_of(LayerRole.COMPONENT)
-    if not layers:
-        return None
-    shapes = np.concatenate([layer.geometries for layer in layers])
-    return NearestTable(city.frame.geometry_to_metric(shapes), MAX_COMPONENT_DISTANCE_M)
-
-
-def _near_components(
-    city: City, lon: NDArray[np.float64], lat: NDArray[np.float64]
-) -> list[NearComponent | None]:
-    table = _component_table(city)
-    if table is None:
-        return [None] * len(lon)
-    layers = city.layers_of(LayerRole.COMPONENT)
-    ids, names, kinds, units = (
-        [value for layer in layers for value in layer.column(column)]
-        for column in ("feature_id", "name", "kind", "unit")
-    )
-    features, away = table.nearest(*city.frame.to_metric(lon, lat))
-    return [
-        None
-        if feature < 0
-        else NearComponent(ids[feature], names[feature], kinds[feature], units[feature] or None, m)
-        for feature, m in zip(features.tolist(), away.tolist(), strict=True)
-    ]

@@ -22,6 +22,7 @@ FIGURES = (
     "50,000 points, 500 volumes",
     "nearest road, 10,000 pieces, sparse",
     "nearest road, 10,000 pieces, dense",
+    "full tag of a batch of 512",
     "fences: 2,000, 500 moving things",
 )
 
