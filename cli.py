@@ -389,6 +389,35 @@ def day(
     raise typer.Exit(_run(run_days(_settings(city=city), plan, console)))
 
 
+scenario_app = typer.Typer(help="Scenarios of your own: begin one, check them.")
+app.add_typer(scenario_app, name="scenario", no_args_is_help=True)
+
+
+@scenario_app.command("new")
+def scenario_new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits, hyphens: river-high.")],
+    folder: Annotated[
+        Path, typer.Option("--into", help="Folder of scenario files; made where it is missing.")
+    ] = Path("my-packs"),
+) -> None:
+    """Write a scenario file and its page to begin with."""
+    from commands.scenario import new_scenario
+
+    new_scenario(name, folder, console)
+
+
+@scenario_app.command("check")
+def scenario_check(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of scenario files; the shipped ones if none.")
+    ] = None,
+) -> None:
+    """Check scenario files, and run the examples of their pages."""
+    from commands.scenario import check_scenarios
+
+    check_scenarios(folder, console)
+
+
 @app.command()
 def backtest(
     rules: Annotated[Path, typer.Option(help="Folder of scenario files to try.")],

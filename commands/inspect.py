@@ -6,6 +6,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from commands.scenario import check_scenarios
 from core.errors import NotFoundError
 from core.incidents import Incident, Text
 from core.settings import Settings
@@ -116,6 +117,7 @@ def print_check(settings: Settings, console: Console) -> None:
         console.print(f"  {name} = {value}", highlight=False)
     packs = load_packs(settings.packs)
     console.print(f"[bold]场景 Scenarios[/bold]  {len(packs)}: {', '.join(p.id for p in packs)}")
+    check_scenarios(settings.packs, console)
     city = load_city(settings.city, seed=settings.city_seed)
     console.print(f"[bold]城市 City[/bold]  {city.title.zh} {city.title.en}, EPSG:{city.crs_epsg}")
     table = Table("layer", "role", "features", "version")

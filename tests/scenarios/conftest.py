@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 
@@ -12,10 +11,10 @@ import pytest
 
 from core.events import Event, Place
 from core.observations import Observation, ObservationBatch, Stamp, pack
-from core.units import parse_duration_s, seconds_to_ns
+from core.units import seconds_to_ns
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
-from scenarios.model import Rule, Scenario
+from scenarios.model import Scenario
 
 SHIPPED = load_packs()
 _EPOCH_NS = 1_767_225_600_000_000_000
@@ -124,42 +123,6 @@ def in_short(events: Iterable[Event]) -> list[tuple[str, float]]:
     return [(str(one.edge), (one.at_ns - at_ns(0)) / 1e9) for one in events]
 
 
-def parse_timeline(text: str, rule: Rule) -> tuple[list[Observation], float]:
-    """Read the timeline of a scenario's page: observations, and the second it ends at."""
-    observations: list[Observation] = []
-    last_s = 0.0
-    for line in text.strip().splitlines():
-        offset, *words = line.split()
-        last_s = parse_duration_s(offset)
-        if words == ["tick"]:
-            continue
-        thing, kind, zone, airspace = "thing-1", rule.kind, None, None
-        labels: dict[str, str] = {}
-        measures: dict[str, float] = {}
-        for word in words:
-            match = re.fullmatch(r"([\w.]+)=(\S+)", word)
-            assert match is not None, f"not a word of a timeline: {word!r}"
-            name, value = match.groups()
-            if name == "thing":
-                thing = value
-            elif name == "kind":
-                kind = value
-            elif name == "zone":
-                zone = value
-            elif name == "airspace":
-                airspace = value
-            elif name.startswith("label."):
-                labels[name.removeprefix("label.")] = value
-            else:
-                measures[name] = float(value)
-        observations.append(
-            an_observation(
-                last_s, thing, kind, zone=zone, airspace=airspace, labels=labels, **measures
-            )
-        )
-    return observations, last_s
-
-
 class Words(SimpleNamespace):
     """The builders above, by name; short in messages."""
 
@@ -178,5 +141,4 @@ def words() -> Words:
         shipped=shipped,
         with_rule=with_rule,
         in_short=in_short,
-        parse_timeline=parse_timeline,
     )

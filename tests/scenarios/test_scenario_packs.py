@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 
 import pytest
 
-from core.events import Edge
+from core.errors import RuleError
 from scenarios.categories import COMPONENTS, MATTERS, category_name
-from scenarios.engine import RuleEngine
+from scenarios.examples import check_page
 from scenarios.explain import describe_rule
 from scenarios.loader import SHIPPED_PACKS, load_packs
 from scenarios.model import CategoryKind, Comparison, Scenario
@@ -118,15 +117,36 @@ def test_a_page_names_code_department_severity_and_deadline(one: Scenario) -> No
 
 
 @pytest.mark.parametrize("one", PACKS, ids=IDS)
-def test_the_examples_of_a_page_do_as_it_says(one: Scenario, words: SimpleNamespace) -> None:
-    examples = re.findall(r"```(fires|quiet)\n(.*?)```", page_of(one), re.DOTALL)
-    assert {kind for kind, _ in examples} == {"fires", "quiet"}
-    for kind, timeline in examples:
-        engine = RuleEngine(PACKS, frozenset({"registered-1", "thing-1"}))
-        observations, last_s = words.parse_timeline(timeline, one.rules[0])
-        events = words.process(engine, observations, last_s)
-        raised = {event.scenario for event in events if event.edge is Edge.RAISE}
-        assert raised == ({one.id} if kind == "fires" else set()), timeline
+def test_the_examples_of_a_page_do_as_it_says(one: Scenario) -> None:
+    assert check_page(page_of(one), f"{one.id}.md", one, PACKS) >= 2
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        (
+            "```fires\n0s tilt_deg=90\n30s tilt_deg=90\n```",
+            "x.md: no example; at least one block ```quiet",
+        ),
+        (
+            "# X\n\n```fires\n0s tilt_deg=1\n```\n```quiet\n0s tilt_deg=1\n```",
+            "x.md:3: example (fires): raises nothing; manhole-cover is accepted",
+        ),
+        (
+            "```fires\n0s tilt_deg=90\n30s tick\n```\n```quiet\n0s tilt=deep\n```",
+            "x.md:5: example (quiet): '0s tilt=deep': a number is wanted for tilt",
+        ),
+        (
+            "```fires\n0s tilt_deg=90\n30s tick\n```\n```quiet\nsoon tilt=1\n```",
+            "x.md:5: example (quiet): a duration like",
+        ),
+    ],
+)
+def test_a_page_that_does_otherwise_is_told(page: str, message: str) -> None:
+    cover = next(one for one in PACKS if one.id == "manhole-cover")
+    with pytest.raises(RuleError) as caught:
+        check_page(page, "x.md", cover, PACKS)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("one", PACKS, ids=IDS)
