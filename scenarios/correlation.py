@@ -138,11 +138,12 @@ def decide(event: Event, scenario: Scenario, candidates: Sequence[OpenCase]) -> 
         scenario: Its scenario.
         candidates: Cases that could be meant, in any order: those that hold the event's
             thing, and those of the scenario within :func:`reach_m` that are open or were
-            closed within its re-open window. Others do no harm.
+            closed within its re-open window; and open ones nearby of scenarios that inhibit
+            this one. Others do no harm.
 
     Returns:
         ``attach`` to a case, ``rework`` of a closed one, ``open`` a new one, or ``ignore``
-        (an event that goes on or ends, of a raise that no case holds).
+        (an event that goes on or ends, of a raise that no case holds; one that is inhibited).
     """
     cases = sorted(
         (case for case in candidates if case.scenario == scenario.id),
@@ -151,7 +152,8 @@ def decide(event: Event, scenario: Scenario, candidates: Sequence[OpenCase]) -> 
     holders = [case for case in cases if _holds(case, event)]
     if holders:
         return _goes_on(event, scenario, holders)
-    if event.edge is not Edge.RAISE:
+    # What was inhibited when it was raised may still go on when it is not.
+    if event.edge is Edge.CLEAR or (event.edge is Edge.STILL and scenario.inhibited_by is None):
         return Decision(kind=DecisionKind.IGNORE, reason="no case holds the raise it belongs to")
     cases = [case for case in cases if not _told_apart(event, scenario, case)]
     near = _near(event, scenario, cases)
@@ -167,7 +169,23 @@ def decide(event: Event, scenario: Scenario, candidates: Sequence[OpenCase]) -> 
         if 0 < since_ns <= seconds_to_ns(scenario.correlate.reopen_within_s):
             reason = f"closed {since_ns / NS_PER_S:.0f} s before"
             return _to(DecisionKind.REWORK, case, metres, reason)
+    for case in candidates:
+        if _inhibits(case, event, scenario):
+            return Decision(
+                kind=DecisionKind.IGNORE, reason=f"inhibited by {case.scenario} {case.incident_id}"
+            )
     return Decision(kind=DecisionKind.OPEN, reason="no case at this place and time")
+
+
+def _inhibits(case: OpenCase, event: Event, scenario: Scenario) -> bool:
+    """Whether a case of another scenario goes on so near that this event is its doing."""
+    return (
+        scenario.inhibited_by is not None
+        and case.scenario in scenario.inhibited_by.scenarios
+        and case.status in OPEN_STATUSES
+        and case.cleared_ns is None
+        and _apart_m(event, case) <= scenario.inhibited_by.radius_m
+    )
 
 
 def _goes_on(event: Event, scenario: Scenario, holders: Sequence[OpenCase]) -> Decision:

@@ -36,6 +36,7 @@ from scenarios.model import (
     DeadlineClock,
     Domain,
     GroupBy,
+    Inhibit,
     Rate,
     Receiver,
     Route,
@@ -67,6 +68,7 @@ _SCENARIO_KEYS = (
     "still_every",
     "accepts_reports",
     "correlate",
+    "inhibited_by",
     "deadline",
     "route",
     "closes_when",
@@ -124,6 +126,10 @@ def load_packs(folder: Path | None = None) -> tuple[Scenario, ...]:
                 "every scenario needs its own"
             )
         found[scenario.id] = (path, scenario)
+    for path, scenario in found.values():
+        for name in scenario.inhibited_by.scenarios if scenario.inhibited_by else ():
+            if name not in found:
+                raise RuleError(f"{path}: inhibited_by.scenarios: {_unknown(name, sorted(found))}")
     return tuple(found[key][1] for key in sorted(found))
 
 
@@ -333,6 +339,7 @@ def _scenario(value: _Value) -> Scenario:
         still_every_s=still,
         accepts_reports=reports,
         correlate=correlate,
+        inhibited_by=_or(table.may("inhibited_by"), lambda one: _inhibit(one, scenario_id), None),
         deadline=deadline,
         route=route,
         closes_when=closes_when,
@@ -600,6 +607,16 @@ def _correlate(value: _Value) -> Correlate:
         within_s=within,
         reopen_within_s=reopen,
     )
+
+
+def _inhibit(value: _Value, scenario_id: str) -> Inhibit:
+    table = value.table("scenarios", "radius_m")
+    names = table.must("scenarios", "a scenario's id or a list of them")
+    scenarios = _texts(names)
+    if scenario_id in scenarios:
+        names.refuse("found the scenario itself; other scenarios are accepted")
+    radius = table.must("radius_m", "a number from 0 to 1000").number(0.0, 1000.0)
+    return Inhibit(scenarios=scenarios, radius_m=radius)
 
 
 def _deadline(value: _Value) -> Deadline:

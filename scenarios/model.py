@@ -211,6 +211,16 @@ class Correlate(msgspec.Struct, frozen=True, kw_only=True):
     reopen_within_s: float = 0.0
 
 
+class Inhibit(msgspec.Struct, frozen=True, kw_only=True):
+    """No case is opened while one of these scenarios goes on this near: it is its doing.
+
+    What still goes on when that is over opens a case then.
+    """
+
+    scenarios: tuple[str, ...]
+    radius_m: float
+
+
 class Deadline(msgspec.Struct, frozen=True, kw_only=True):
     """How long the responsible unit has, and which hours count."""
 
@@ -243,6 +253,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope = Scope.THING
     still_every_s: float = 600.0
     accepts_reports: bool = False
+    inhibited_by: Inhibit | None = None
 
     @property
     def report_rule(self) -> str:

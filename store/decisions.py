@@ -417,18 +417,25 @@ class DecisionTransaction:
         }
         # What goes on or ends belongs to the case that holds its raise, or to none.
         query = _BY_RAISE
-        if event.edge is Edge.RAISE:
+        inhibit = scenario.inhibited_by
+        if event.edge is Edge.RAISE or (event.edge is Edge.STILL and inhibit is not None):
             query = _BY_THING
             values["since_ns"] = since_ns
             if box is not None:
                 query = _BY_PLACE
                 values |= zip(("west", "south", "east", "north"), box, strict=True)
         self._load_cases(query, values)
-        return [
-            case.as_candidate()
-            for case in self._cases.values()
-            if _could_be_meant(case, event, box)
-        ]
+        near = [case for case in self._cases.values() if _could_be_meant(case, event, box)]
+        around = None if inhibit is None else _box_around(event.place, inhibit.radius_m)
+        if inhibit is not None and around is not None and event.edge is not Edge.CLEAR:
+            edges = zip(("west", "south", "east", "north"), around, strict=True)
+            values |= {"since_ns": since_ns, **dict(edges)}
+            for other in inhibit.scenarios:
+                self._load_cases(_BY_PLACE, values | {"scenario": other})
+            near += [
+                case for case in self._cases.values() if case.incident.scenario in inhibit.scenarios
+            ]
+        return [case.as_candidate() for case in near]
 
     def _load_cases(self, query: Select[Any], values: Mapping[str, Any]) -> None:
         """Take the cases that a query finds in hand; one that is in hand already stays."""

@@ -255,3 +255,36 @@ def test_closed_while_the_water_is_still_high(
         fresh = _replace(case, incident_id="new", status=Status.DISPATCHED, closed_ns=None)
         assert decide(later, flood, [case, fresh]).incident_id == "new"
     assert case.status not in OPEN_STATUSES
+
+
+def noise(seconds: float, scenario: str, edge: Edge = Edge.RAISE, east_m: float = 0.0) -> Event:
+    return an_event(
+        seconds,
+        scenario=scenario,
+        rule=f"{scenario}/any",
+        thing_id="air-1",
+        edge=edge,
+        began_ns=at_s(0),
+        place=place_of(east_m, 0.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "east_m", "wanted"),
+    [
+        ({}, 0.0, DecisionKind.IGNORE),
+        ({}, 90.0, DecisionKind.OPEN),
+        ({"cleared_ns": at_s(50)}, 0.0, DecisionKind.OPEN),
+        ({"status": Status.CLOSED, "closed_ns": at_s(50)}, 0.0, DecisionKind.OPEN),
+    ],
+    ids=["inhibited", "too far", "it is over", "it was closed"],
+)
+@pytest.mark.parametrize("edge", [Edge.RAISE, Edge.STILL])
+def test_inhibition(
+    changes: dict[str, object], east_m: float, wanted: DecisionKind, edge: Edge
+) -> None:
+    night = noise(0, "night-work")
+    held = CaseRaise(source="plain", rule=night.rule, thing_id="air-1", began_ns=night.began_ns)
+    case = _replace(_opened("night", night, held), **changes)
+    event = noise(100, "site-noise", edge, east_m)
+    assert decide(event, PACKS["site-noise"], [case]).kind is wanted

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -22,6 +23,7 @@ from scenarios.model import (
     Deadline,
     Domain,
     GroupBy,
+    Inhibit,
     Route,
     Rule,
     Scenario,
@@ -79,6 +81,10 @@ SCENARIOS = (
         group_by=GroupBy.THING,
         domain=Domain.LOW_ALTITUDE,
         severity=Severity.EXTREME,
+    ),
+    a_scenario("night-work"),
+    msgspec.structs.replace(
+        a_scenario("site-noise"), inhibited_by=Inhibit(scenarios=("night-work",), radius_m=80.0)
     ),
 )
 UNITS = (

@@ -206,6 +206,19 @@ def test_closed_while_the_water_is_still_high(
         assert store.get(opened.incident.id).status is Status.DISPATCHED
 
 
+def test_what_was_inhibited_opens_when_that_is_over(store: CaseStore, make: Any) -> None:
+    night = {"scenario": "night-work", "thing": "air-1"}
+    day = {"scenario": "site-noise", "thing": "air-1"}
+    [opened] = store.apply([make.batch(make.event(10, **night))], 0)
+    assert store.apply([make.batch(make.event(20, began_s=15, **day))], 0) == []
+    assert store.apply([make.batch(make.event(30, Edge.STILL, began_s=15, **day))], 0) == []
+    began_s = (opened.incident.began_ns - make.at(0)) / 1e9
+    [cleared] = store.apply([make.batch(make.event(40, Edge.CLEAR, began_s=began_s, **night))], 0)
+    assert cleared.kind.value == "cleared"
+    [later] = store.apply([make.batch(make.event(50, Edge.STILL, began_s=15, **day))], 0)
+    assert (later.kind.value, later.incident.scenario) == ("opened", "site-noise")
+
+
 def test_an_aircraft_is_one_case_wherever_it_flies(store: CaseStore, make: Any) -> None:
     kind = {"scenario": "unidentified-aircraft", "thing": "SN1"}
     store.apply([make.batch(make.event(5, **kind))], 0)
