@@ -12,6 +12,7 @@ from fastapi import Request
 from core.errors import InputError
 from core.incidents import OPEN_STATUSES, Severity, Status
 from core.units import rfc3339_to_ns
+from geo.code_changes import resolve_code
 from store.filters import MAX_LIMIT, Box, IncidentFilter, check_limit, parse_box
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -78,7 +79,11 @@ TIMES = (
 )
 PLACES = (
     Parameter("bbox", "`west,south,east,north` in WGS 84 degrees, border included."),
-    Parameter("area", "Beginning of an area code: district 6 digits, street 9, community 12."),
+    Parameter(
+        "area",
+        "Beginning of an area code: district 6 digits, street 9, community 12; a code of "
+        "former years counts as today's.",
+    ),
 )
 PAGES = (
     Parameter(
@@ -119,8 +124,12 @@ def choices(text: str | None, name: str, kind: type[Word]) -> tuple[Word, ...]:
         raise InputError(f"{name}: {', '.join(kind)} were wanted, got {str(text)[:80]!r}") from exc
 
 
-def area_prefix(text: str | None) -> str:
-    """An area code or the beginning of one.
+def area_prefix(text: str | None, old_codes: Mapping[str, str] | None = None) -> str:
+    """An area code or the beginning of one; a code of former years is what it is today.
+
+    Args:
+        text: As it was asked.
+        old_codes: As :mod:`geo.code_changes` has them.
 
     Raises:
         InputError: Not 1 to 15 digits.
@@ -132,7 +141,7 @@ def area_prefix(text: str | None) -> str:
             "area: the first 1 to 15 digits of an area code were wanted (district 6, street 9, "
             f"community 12, grid 15), got {text[:80]!r}"
         )
-    return text
+    return resolve_code(text, old_codes or {})
 
 
 def interval(
@@ -194,12 +203,14 @@ def limit_of(text: str | None) -> int:
     return check_limit(int(text))
 
 
-def incident_filter(given: dict[str, str | None]) -> IncidentFilter:
+def incident_filter(
+    given: dict[str, str | None], old_codes: Mapping[str, str] | None = None
+) -> IncidentFilter:
     """The filter of ``GET /incidents``."""
     from_ns, to_ns = interval(given["from"], given["to"], given["datetime"])
     return IncidentFilter(
         box=box(given["bbox"]),
-        area_code=area_prefix(given["area"]),
+        area_code=area_prefix(given["area"], old_codes),
         from_ns=from_ns,
         to_ns=to_ns,
         scenarios=words(given["scenario"], "scenario"),

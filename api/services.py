@@ -14,6 +14,7 @@ from api.live import LiveState
 from api.stream import StreamHub
 from core.clock import Clock
 from geo.city import City
+from geo.live_map import LiveTagger
 from geo.tagging import Tagger
 from store.archive.query import ArchiveReader
 from store.cases import CaseStore
@@ -39,3 +40,10 @@ class Services:
     registry: CollectorRegistry
     writes: RateLimit
     archive: ArchiveReader | None
+
+    @property
+    def old_codes(self) -> dict[str, str]:
+        """Area codes of former years and what they are today."""
+        if isinstance(self.tagger, LiveTagger):
+            return self.tagger.at(self.clock.now_ns())[1].old_codes
+        return self.city.old_codes

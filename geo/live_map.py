@@ -140,7 +140,8 @@ def _build(city: City, catalogue: Catalogue) -> _Epochs:
         versions = {name: layer.version for name, layer in layers.items()}
         if epochs and versions == {n: one.version for n, one in epochs[-1][2].layers.items()}:
             continue
-        then = replace(city, layers=layers)
+        old_codes = {**city.old_codes, **catalogue.old_codes}
+        then = replace(city, layers=layers, old_codes=old_codes)
         epochs.append((begin, Tagger(then), then))
     return epochs
 

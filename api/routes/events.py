@@ -67,7 +67,7 @@ def build_router(services: Services) -> APIRouter:
         page = store.list_events(
             EventFilter(
                 box=box(given["bbox"]),
-                area_code=area_prefix(given["area"]),
+                area_code=area_prefix(given["area"], services.old_codes),
                 from_ns=from_ns,
                 to_ns=to_ns,
                 scenarios=words(given["scenario"], "scenario"),

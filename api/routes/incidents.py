@@ -82,7 +82,9 @@ def build_router(services: Services) -> APIRouter:
         given = _LIST.read(request)
         geojson = _wants_geojson(given["format"], request.headers.get("accept", ""))
         page = store.list_incidents(
-            incident_filter(given), limit=limit_of(given["limit"]), cursor=given["cursor"]
+            incident_filter(given, services.old_codes),
+            limit=limit_of(given["limit"]),
+            cursor=given["cursor"],
         )
         if geojson:
             return Response(_collection(page, request), media_type=GEOJSON)

@@ -67,7 +67,7 @@ def build_router(services: Services) -> APIRouter:
         given = _FIGURES.read(request)
         key = _group_key(given)
         now_ns = services.clock.now_ns()
-        cases = services.store.cases(incident_filter(given | _UNUSED))
+        cases = services.store.cases(incident_filter(given | _UNUSED, services.old_codes))
         query = {name: value for name, value in given.items() if value is not None}
         return encoded(
             {
@@ -106,7 +106,7 @@ def build_router(services: Services) -> APIRouter:
         if len(parts) > 1:
             raise InputError(f"part: one of {', '.join(Part)} was wanted, got {given['part']!r}")
         key = _group_key(given)
-        cases = services.store.cases(incident_filter(given | _UNUSED))
+        cases = services.store.cases(incident_filter(given | _UNUSED, services.old_codes))
         if key is not GroupKey.NONE:
             cases = [one for one in cases if group_of_case(one, key)[0] == (given["group"] or "")]
         now_ns = services.clock.now_ns()

@@ -53,7 +53,7 @@ def build_router(services: Services) -> APIRouter:
             things=several(given["thing"], "thing"),
             kinds=several(given["kind"], "kind"),
             sources=several(given["source"], "source"),
-            area_code=area_prefix(given["area"]),
+            area_code=area_prefix(given["area"], services.old_codes),
             box=box(given["bbox"]),
         )
         found = _archive(services).page(

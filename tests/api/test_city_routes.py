@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from api.live import CameraState
+from api.query import area_prefix
 from core.events import Edge
 from core.ports import Rejection
 from geo.crs import wgs84_to_gcj02
@@ -261,3 +262,10 @@ async def test_wrong_questions_are_told(
     answer = await client.post("/geo/tag", json={"points": [[120.0, 36.0]]} | more)
     assert answer.status_code == 422
     assert words in answer.json()["detail"]
+
+
+def test_an_area_of_former_years_is_the_one_of_today() -> None:
+    table = {"370282*": "370215*"}
+    assert area_prefix("370282003", table) == "370215003"
+    assert area_prefix("3702", table) == "3702"
+    assert area_prefix(None, table) == ""
