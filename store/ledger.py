@@ -26,6 +26,7 @@ from store.archive.postings import (
     DUPLICATE,
     RECEIVED,
     REJECTED,
+    SET_ASIDE,
     Frontier,
     Posting,
     post,
@@ -43,8 +44,9 @@ _Key = tuple[str, int]
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """The ledger of one source, for a minute or for all of a span of time.
 
-    ``missing`` is received − accepted − duplicate − rejected − in flight, ``unarchived`` is
-    accepted − archived; both are 0 where nothing was lost. ``minute_s`` is None in a sum.
+    ``missing`` is received − accepted − duplicate − rejected − in flight. ``unarchived`` is
+    accepted + set aside − archived, because what made the rules fail is archived too. Both are
+    0 where nothing was lost. ``minute_s`` is None in a sum.
     """
 
     source: str
@@ -227,7 +229,7 @@ def _line(key: _Key, balance: Mapping[str, int], in_flight: int) -> Line:
         archived=archived,
         unmetered=balance.get(UNMETERED, 0),
         missing=received - accepted - duplicate - sum(rejected.values()),
-        unarchived=accepted - archived,
+        unarchived=accepted + balance.get(SET_ASIDE, 0) - archived,
     )
 
 
@@ -322,7 +324,7 @@ def _settle_span(
         if trusted:
             accounts[RECEIVED] = accounts[UNMETERED] = accounted
         missing = accounts[RECEIVED] - accounted
-        unarchived = accounts[ACCEPTED] - accounts[ARCHIVED]
+        unarchived = accounts[ACCEPTED] + accounts[SET_ASIDE] - accounts[ARCHIVED]
         if missing or unarchived:
             connection.execute(
                 "INSERT INTO differences (ingest, start, first, last, source, minute_s, missing, "

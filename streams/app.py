@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import faust
+import msgspec
 from prometheus_client import Counter, Histogram
 
 from core import topics
@@ -22,7 +23,7 @@ from core.city import Device
 from core.clock import Clock
 from core.errors import DecodeError, ServiceError
 from core.events import EventBatch, encode_events
-from core.observations import encode_batch
+from core.observations import ObservationBatch, encode_batch
 from core.ports import Rejection, decode_rejections, encode_rejections
 from geo.tagging import Tagger
 from scenarios.engine import RuleEngine
@@ -225,11 +226,16 @@ def build_app(
             elif tp.topic == topics.EVENTS:
                 services.decisions.forget()
 
-    async def set_aside(event: Any, error: Exception, payload: bytes, what: str = "") -> None:
+    async def set_aside(
+        event: Any, error: Exception, payload: bytes, one: ObservationBatch | None = None
+    ) -> None:
+        """Put a record aside, or one observation of it, where people can list it."""
         _FAILED.inc()
         message = event.message
         detail = "".join(traceback.format_exception(error))[-4000:]
-        where = f"{message.topic}[{message.partition}]@{message.offset}{what}"
+        where = f"{message.topic}[{message.partition}]@{message.offset}"
+        if one is not None:
+            where += f" {one.topics[0]} {one.ids[0]}"
         logger.error("record %s set aside: %s", where, error)
         rejection = Rejection(
             topic=where,
@@ -239,6 +245,15 @@ def build_app(
             payload_bytes=len(payload),
             received_ns=services.clock.now_ns(),
         )
+        if one is not None:
+            # The ledger counts it where ingest did; set aside again after a kill, it is the same.
+            rejection = msgspec.structs.replace(
+                rejection,
+                received_ns=int(one.received_ns[0]),
+                source=one.sources[0],
+                ingest_id=one.stamp.ingest_id,
+                sequence=one.stamp.sequence,
+            )
         sent = await rejections.send(key=None, value=encode_rejections([rejection]), partition=0)
         await sent
 
@@ -289,8 +304,7 @@ def build_app(
         found = isolate(worker, offset, event.value)
         held.worker, held.must_checkpoint = worker, True
         for batch, error in found.poisoned:
-            what = f" {batch.topics[0]} {batch.ids[0]}"
-            await set_aside(event, error, encode_batch(batch), what)
+            await set_aside(event, error, encode_batch(batch), batch)
         await _publish(events, found.events)
         for part in found.parts:
             services.observed(part)

@@ -18,6 +18,9 @@ DUPLICATE = "duplicate"
 ARCHIVED = "archived"
 REJECTED = "rejected:"
 
+#: What was received and made the rules fail: archived all the same.
+SET_ASIDE = REJECTED + "agent_failed"
+
 #: Paths that a batch takes; it is settled when both have passed it.
 RULES = "rules"
 ARCHIVE = "archive"

@@ -186,6 +186,7 @@ async def test_an_observation_that_fails_is_set_aside_alone(
     assert aside.reason == "agent_failed"
     assert "ZeroDivisionError" in aside.detail
     assert decode_batch(aside.payload).thing_ids == ["poison"]
+    assert (aside.source, aside.ingest_id, aside.sequence) == ("plain", "ingest-1", 2)
     seen = [one.id for done in recorder.processed for one in done.batch]
     assert len(seen) == len(set(seen)) == 513
     (raised,) = recorder.events.values()

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from builders import EPOCH_NS
 
@@ -14,9 +16,10 @@ from commands.parts import ledger_reporter
 from core import topics
 from core.clock import ManualClock
 from core.errors import ServiceError
-from core.events import encode_events
+from core.events import EventBatch, encode_events
+from core.ledger import tallies
 from core.observations import decode_batch
-from core.ports import LogRecord, RawMessage
+from core.ports import LogRecord, RawMessage, Rejection, encode_rejections
 from core.units import NS_PER_S
 from geo.city import City, load_city
 from geo.tagging import Tagger
@@ -29,6 +32,7 @@ from store.ledger import Ledger, Line
 from streams.archiver import Archiver
 from streams.bookkeeper import Bookkeeper
 from streams.partition import PartitionWorker
+from streams.selection import select_rows
 
 MINUTE_S = EPOCH_NS // NS_PER_S // 60 * 60
 
@@ -202,6 +206,43 @@ async def test_a_log_record_deleted_by_hand_raises_the_imbalance(platform: Platf
     assert (line.missing, line.unarchived) == (2, 0)
     (difference,) = platform.ledger.differences(0, 2**40)
     assert (difference.source, difference.missing) == ("plain", 2)
+
+
+async def test_what_makes_the_rules_fail_is_accounted_for_and_archived(platform: Platform) -> None:
+    await platform.ingest([reading(0), reading(1)], [reading(2)])
+    # As the stream app does, twice because of a kill: the good rows, then the one set aside.
+    for number in range(platform.partitions):
+        for record in await platform.log.fetch(topics.OBSERVATIONS, number, 0):
+            batch = decode_batch(record.value)
+            bad = np.frombuffer(batch.sequences, np.int64) == 1
+            for one in select_rows(batch, bad):
+                aside = Rejection(
+                    topic=f"observations[{number}]@{record.offset} {one.topic} {one.id}",
+                    reason="agent_failed",
+                    detail="ZeroDivisionError",
+                    payload=b"",
+                    payload_bytes=0,
+                    received_ns=one.received_ns,
+                    source=one.source,
+                    ingest_id=batch.stamp.ingest_id,
+                    sequence=batch.stamp.sequence,
+                )
+                for _ in range(2):
+                    await platform.log.append(
+                        topics.REJECTIONS, 0, encode_rejections([aside]), key=None
+                    )
+            counted = tallies(batch.sources, batch.received_ns.tolist(), [True] * len(batch))
+            good = tuple(
+                msgspec.structs.replace(one, accepted=one.accepted - int(bad.sum()))
+                for one in counted
+            )
+            value = encode_events(EventBatch(stamp=batch.stamp, tallies=good))
+            await platform.log.append(topics.EVENTS, 0, value, key=None)
+    await platform.archive()
+    await platform.bookkeeper.read_once()
+    (line,) = platform.ledger.totals(0, 2**40)
+    assert (line.received, line.accepted, line.rejected) == (3, 2, {"agent_failed": 1})
+    assert (line.archived, line.missing, line.unarchived) == (3, 0, 0)
 
 
 async def test_a_record_that_only_the_archive_did_not_get(platform: Platform) -> None:
