@@ -437,6 +437,25 @@ def backtest(
     raise typer.Exit(_run(run_backtest(_settings(city=city), plan, console)))
 
 
+@app.command("import")
+def import_file(
+    source: Annotated[Path, typer.Argument(help=".jsonl, .csv, .srt (DJI), .ulg (PX4) or .gpx.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that takes the MCAP files.")],
+    city: Annotated[str, typer.Option(help="City of the topics.")] = "qingdao",
+    thing: Annotated[str | None, typer.Option(help="Id of the aircraft; the file's name.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="What a CSV's columns mean, YAML.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="RFC 3339 time of the beginning, for logs without dates.")
+    ] = None,
+    utc_offset: Annotated[float, typer.Option(help="Hours, of a camera's local time.")] = 8.0,
+) -> None:
+    """Turn captures, flight logs and tables of others into a recording."""
+    from commands.imports import ImportPlan, run_import
+
+    plan = ImportPlan(source, folder, city, thing, mapping, start, utc_offset)
+    raise typer.Exit(run_import(plan, console))
+
+
 @app.command()
 def score(
     truth: Annotated[Path, typer.Argument(help="Truth file of the simulators, truth.jsonl.")],

@@ -1,0 +1,1 @@
+"""Imports: logs and tables of others as messages that a recording takes."""
