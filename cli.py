@@ -583,6 +583,28 @@ def trace(
 
 
 @app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="Folder that takes the copy; empty or new.")],
+    data: DataOption = None,
+) -> None:
+    """Copy a city's log, store, archive and pictures, while it runs or not."""
+    from commands.backup import back_up
+
+    back_up(_settings(data_dir=data), target, console)
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A backup.")],
+    data: Annotated[Path, typer.Option("--data", help="Data folder to make; empty or new.")],
+) -> None:
+    """Make a data folder of a backup, after checking every file of it."""
+    from commands.backup import restore as restore_backup
+
+    restore_backup(source, data, console)
+
+
+@app.command()
 def explain(
     incident: Annotated[str, typer.Argument(help="Case number or id.")], data: DataOption = None
 ) -> None:
