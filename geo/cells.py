@@ -32,12 +32,17 @@ from geo import kernels
 _CELLS_PER_FEATURE = 1200
 _CELLS_PER_EDGE = 8
 
-#: Fewest and most cells of a table: 16 kB and 64 MB.
+#: Fewest and most cells of a table: 16 kB and 256 MB.
 _LEAST_CELLS = 1 << 12
-_MOST_CELLS = 1 << 24
+_MOST_CELLS = 1 << 26
 
-#: Where features overlap, cells keep lists; this many cells, counted once for each feature.
+#: Most cells of a table of what is near: 64 MB.
+_MOST_REACH_CELLS = 1 << 24
+
+#: Where features overlap, cells keep lists; this many cells, counted once for each feature, or
+#: more of them where there are many features: at 100,000 it halves the borders' share.
 _MOST_COVERED = 1 << 24
+_COVERED_PER_FEATURE = 700
 
 #: A cell is at least this many units in the last place of the coordinates, so that what cells
 #: have to spare for rounding is more than rounding can take.
@@ -507,7 +512,8 @@ def _plan(
         cells = max(_LEAST_CELLS, cells)
         covered = float(np.nansum(shapely.area(shapely.envelope(shapes))))
         if width * height > 0.0:
-            cells = min(cells, int(_MOST_COVERED * width * height / covered) + 1)
+            most = max(_MOST_COVERED, min(_MOST_CELLS, _COVERED_PER_FEATURE * len(shapes)))
+            cells = min(cells, int(most * width * height / covered) + 1)
     cells = min(cells, _MOST_CELLS)
     # A long thin extent must not have more cells than were asked for.
     side = max(np.sqrt(width * height / cells), max(width, height) / cells, np.finfo(float).tiny)
@@ -560,8 +566,8 @@ def _reach_plan(segments: NDArray[np.float64], reach: float) -> NDArray[np.float
     edge = reach * (1.0 + 1e-9)
     bounds = (west - edge, south - edge, east + edge, north + edge)
     width, height = bounds[2] - bounds[0], bounds[3] - bounds[1]
-    side = max(reach / 2.0, float(np.sqrt(width * height / _MOST_CELLS)))
-    return _lattice(bounds, max(side, max(width, height) / _MOST_CELLS))
+    side = max(reach / 2.0, float(np.sqrt(width * height / _MOST_REACH_CELLS)))
+    return _lattice(bounds, max(side, max(width, height) / _MOST_REACH_CELLS))
 
 
 def _build_candidates(
