@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -40,6 +41,12 @@ class Figure:
     peer: str | None = None
     peer_value: float | None = None
     ratio: float | None = None
+
+
+def work_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for a benchmark's files, on the disk of the checkout and not in memory."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="work-", dir=FOLDER)
 
 
 def median_seconds(rounds: int, *works: Callable[[], Any]) -> list[float]:

@@ -14,7 +14,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ import psutil
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from benchmarks.harness import Figure
+from benchmarks.harness import Figure, work_folder
 from core.clock import Clock
 from core.ports import RawMessage
 from ingest.broker import BrokerAddress, MosquittoBroker
@@ -81,7 +80,7 @@ def bench_city(
     """CPU per observation and rate, one message per reading and packs of 100; and notes."""
     if shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         return [], ["skipped: the whole pipeline needs mosquitto"]
-    with tempfile.TemporaryDirectory(prefix="qn-bench-", dir=".") as name:
+    with work_folder() as name:
         folder = Path(name).resolve()
         broker = MosquittoBroker(folder)
         address = broker.start()

@@ -1,7 +1,7 @@
 """The crash harness: ``kill -9`` of everything but the broker, the broker restarted between.
 
 ``make chaos`` kills fifty times; the bounded run in the tests four times. In the end every
-number took effect exactly once in rule counters, events and incidents.
+number took effect exactly once in rule counters, events, incidents and the archive.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numbered_stream import (
     NumberedStream,
     check_every_number_once,
     outcome,
+    wait_until_archived,
     wait_until_decided,
 )
 from running_city import City
@@ -34,7 +35,10 @@ LIFE_S = 5.0
 @pytest.mark.slow
 @pytest.mark.timeout(120 + 30 * KILLS)
 @pytest.mark.skipif(not find_mosquitto(), reason="needs a broker that outlives the city: mosquitto")
-def test_every_number_once_whatever_is_killed(tmp_path: Path) -> None:
+def test_every_number_once_whatever_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QINGNIAO_ARCHIVE__FLUSH_S", "1")
     chance = random.Random(SEED)
     data_dir, packs = tmp_path / "data", tmp_path / "packs"
     packs.mkdir()
@@ -63,6 +67,7 @@ def test_every_number_once_whatever_is_killed(tmp_path: Path) -> None:
         sent = stream.finish()
         store_url = f"sqlite:///{data_dir / 'store.sqlite3'}"
         wait_until_decided(store_url, sent)
+        wait_until_archived(data_dir / "archive", sent)
         assert city.stop() == 0
         came = outcome(store_url, EmbeddedLogFolder(data_dir / "log"), packs)
         check_every_number_once(sent, came)
