@@ -37,7 +37,8 @@ async def watch_map(path: Path, tagger: LiveTagger, *, look_s: float = LOOK_S) -
         tagger: The map in use.
         look_s: Seconds between looks.
     """
-    seen = _stamp(path)
+    # What was imported between the start's own reading and now is read at the first look.
+    seen: tuple[int, int] | None = None
     while True:
         await asyncio.sleep(look_s)
         stamp = await asyncio.to_thread(_stamp, path)
@@ -46,7 +47,8 @@ async def watch_map(path: Path, tagger: LiveTagger, *, look_s: float = LOOK_S) -
         seen = stamp
         try:
             catalogue = await asyncio.to_thread(load_catalogue, path)
-            await asyncio.to_thread(tagger.swap, catalogue)
+            if not await asyncio.to_thread(tagger.swap, catalogue):
+                continue
         except LayerError as error:
             logger.error("the map stays as it is: %s", error)
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +36,23 @@ class LiveTagger(Tagger):
 
     def __init__(self, city: City, catalogue: Catalogue | None = None) -> None:
         self._base = city
+        self._catalogue = _facts(catalogue or Catalogue())
         self._epochs = _build(city, catalogue or Catalogue())
         self.swap_count = 0
 
-    def swap(self, catalogue: Catalogue) -> None:
-        """Take another catalogue into use; builds first, then changes over at once."""
+    def swap(self, catalogue: Catalogue) -> bool:
+        """Take another catalogue into use; builds first, then changes over at once.
+
+        Returns:
+            Whether it was another one; the one in use is not built again.
+        """
+        facts = _facts(catalogue)
+        if facts == self._catalogue:
+            return False
         self._epochs = _build(self._base, catalogue)
+        self._catalogue = facts
         self.swap_count += 1
+        return True
 
     def at(self, time_ns: int) -> tuple[Tagger, City]:
         """The tagger and the city with the layers that count at an instant."""
@@ -130,6 +141,15 @@ class _SplitTags(Tags):
 
 
 _Epochs = list[tuple[int, Tagger, City]]
+
+
+def _facts(catalogue: Catalogue) -> tuple[Any, ...]:
+    """All that tells one catalogue from another."""
+    versions = {
+        name: [(one.layer.version, one.from_ns, one.to_ns) for one in several]
+        for name, several in catalogue.versions.items()
+    }
+    return versions, dict(catalogue.old_codes)
 
 
 def _build(city: City, catalogue: Catalogue) -> _Epochs:

@@ -42,9 +42,10 @@ async def test_imports_are_taken_in_and_broken_ones_are_not(
 ) -> None:
     path = tmp_path / "layers.yaml"
     tagger = LiveTagger(City("x", Text("x", "x"), 4549))
+    put(path, "370201")  # between the start's own reading of the catalogue and the first look
     watching = asyncio.create_task(watch_map(path, tagger, look_s=0.01))
     try:
-        await asyncio.sleep(0)  # it looks once before it waits
+        await until(tagger, "370201")
         put(path, "370202")
         first = await until(tagger, "370202")
         path.write_text("layers: [oops")
