@@ -59,7 +59,7 @@ class Components:
         """The nearest component of each point, None where none is within 30 m.
 
         Args:
-            lon_deg: WGS 84, shape (n,); NaN is near nothing.
+            lon_deg: WGS 84 degrees, shape (n,); NaN is near nothing.
             lat_deg: Likewise.
 
         Raises:

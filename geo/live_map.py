@@ -121,6 +121,21 @@ class _SplitTags(Tags):
     def airspace_unsure(self, kind: str) -> NDArray[np.bool_]:
         return self._gather("airspace_unsure", kind)
 
+    @property
+    def road_features_of_rows(self) -> NDArray[np.int64]:
+        """No numbers: a road's number is one of its own version only."""
+        return np.full(self._count, -1, dtype=np.int64)
+
+    def airspaces_unsure(self, row: int) -> tuple[str, ...]:
+        tags, inner = self._where[row]
+        return tags.airspaces_unsure(inner)
+
+    def area_codes(self) -> list[str | None]:
+        return self._in_order([tags.area_codes() for _, tags in self._parts])
+
+    def road_names(self) -> list[str | None]:
+        return self._in_order([tags.road_names() for _, tags in self._parts])
+
     def zones(self, row: int) -> tuple[str, ...]:
         tags, inner = self._where[row]
         return tags.zones(inner)
@@ -132,6 +147,13 @@ class _SplitTags(Tags):
     def place(self, row: int, *args: float | None, **more: float | None) -> Place:
         tags, inner = self._where[row]
         return tags.place(inner, *args, **more)
+
+    def _in_order(self, parts: list[list[str | None]]) -> list[str | None]:
+        found: list[str | None] = [None] * self._count
+        for (rows, _), texts in zip(self._parts, parts, strict=True):
+            for row, text in zip(rows.tolist(), texts, strict=True):
+                found[row] = text
+        return found
 
     def _gather(self, method: str, kind: str) -> NDArray[np.bool_]:
         mask = np.zeros(self._count, dtype=np.bool_)

@@ -19,6 +19,7 @@ from geo.code_changes import check_old_codes, resolve_code
 from geo.layers import Layer, build_layer
 from geo.live_map import LiveTagger
 from geo.model import City
+from geo.tagging import Tags
 
 WEST, EAST = shapely.box(120.0, 36.0, 120.1, 36.1), shapely.box(120.1, 36.0, 120.2, 36.1)
 
@@ -51,7 +52,16 @@ def test_each_row_is_tagged_by_the_version_of_its_time() -> None:
     assert len(tags) == 2
     for one in (tags.in_zone("x"), tags.in_airspace("x"), tags.airspace_unsure("x")):
         assert one.tolist() == [False, False]
-    assert (tags.zones(0), tags.airspaces(1)) == ((), ())
+    assert (tags.zones(0), tags.airspaces(1), tags.airspaces_unsure(1)) == ((), (), ())
+    assert tags.area_codes() == ["370203", "370211"]
+    assert tags.road_names() == [None, None]
+    assert tags.road_features_of_rows.tolist() == [-1, -1]
+
+
+def test_tags_across_a_change_answer_all_that_tags_answer() -> None:
+    tags = LiveTagger(a_city(), two_versions()).tag(*HERE, None, np.array([999, 1000]))
+    asked = {name for name in vars(Tags) if not name.startswith("_")}
+    assert asked <= set(vars(type(tags)))
 
 
 def test_a_version_that_has_ended_gives_way_to_the_citys_own() -> None:
