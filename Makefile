@@ -98,6 +98,10 @@ bench-sim: $(VENV)/.runtime ## The simulated city's speed: ARGS="--quick", ARGS=
 bench-rules: $(VENV)/.runtime ## The rule engine against a plain matcher: ARGS="--quick", ARGS="--strict"
 	$(BIN)/python -m benchmarks.bench_rules $(ARGS)
 
+.PHONY: bench-vision
+bench-vision: $(VENV)/.runtime ## JPEG to events against the plain OpenCV chain, the foreground against MOG2: ARGS="--quick", ARGS="--strict"
+	$(BIN)/python -m benchmarks.bench_vision $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve the lock files anew (needs uv; delete them first to upgrade)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock

@@ -120,11 +120,12 @@ class DualBackground:
 
         # Codes: 0 street, 1 stands, 2 moved away, 3 moves or hides what stands.
         code = (slow & 1) | (fast & 2)
-        change = np.array([-2.0, 1.0, -2.0, -0.5], np.float32) * np.float32(step_s)
-        cv2.add(self._evidence_s, change[code], self._evidence_s)
+        change = np.zeros(256, np.float32)
+        change[:4] = np.array([-2.0, 1.0, -2.0, -0.5], np.float32) * np.float32(step_s)
+        cv2.add(self._evidence_s, cv2.LUT(code, change), self._evidence_s)
         np.clip(self._evidence_s, 0.0, EVIDENCE_CAP_S, out=self._evidence_s)
 
-        np.copyto(self._fast, image, where=(fast > 0)[..., None])
+        cv2.copyTo(image.astype(np.float32), fast, self._fast)
         cv2.accumulateWeighted(image, self._fast, 1.0 - math.exp(-step_s / _FAST_S))
 
         relit = self._relight(slow, fast, held)

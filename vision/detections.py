@@ -95,6 +95,22 @@ def find_blobs(mask: Mask, *, min_area_px: int = 1, reach_px: int = 0) -> Blobs:
         >>> len(find_blobs(np.zeros((4, 4), np.uint8)))
         0
     """
+    left, top, width, height = cv2.boundingRect(mask)
+    if not width:
+        return Blobs(
+            np.empty((0, 4), np.int32), np.empty(0, np.int32), np.zeros(mask.shape, np.int32)
+        )
+    if width * height < mask.size // 2:
+        # Most pictures are empty for the most part.
+        part = _find_blobs(mask[top : top + height, left : left + width], min_area_px, reach_px)
+        labels = np.zeros(mask.shape, np.int32)
+        labels[top : top + height, left : left + width] = part.labels
+        shift = np.array([left, top, left, top], np.int32)
+        return Blobs(part.xyxy_px + shift, part.area_px, labels)
+    return _find_blobs(mask, min_area_px, reach_px)
+
+
+def _find_blobs(mask: Mask, min_area_px: int, reach_px: int) -> Blobs:
     joined = mask
     if reach_px:
         size = 2 * reach_px + 1
