@@ -72,3 +72,48 @@ def test_own_device_and_own_rule(tmp_path: Path) -> None:
     finally:
         demo.terminate()
         demo.wait(10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_from_a_recording_to_a_regression_test(tmp_path: Path) -> None:
+    """The commands of the README's second walk, line by line; only folder and length differ."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## From a recording to a regression test")[1].split("\n## ")[0]
+    lines = [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert len(lines) == 10
+    told: list[str] = []
+    python = f"{sys.executable} -m"
+    (tmp_path / "walk").mkdir()
+    for line in lines:
+        command = re.sub(r'make demo ARGS="(.*)"', rf"{python} cli demo \1", line)
+        command = command.replace(".venv/bin/qingniao", f"{python} cli")
+        command = command.replace(".venv/bin/pytest", f"{python} pytest")
+        command = command.replace("--duration 60", "--duration 40").replace(
+            "walk/", f"{tmp_path}/walk/"
+        )
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=ROOT,
+            env=os.environ | {"COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}"
+        told.append(" ".join(done.stdout.split()))
+    _, replayed, scored, _, _, _, rescored, exported, passed, failed = told
+    assert "the same incidents, byte for byte" in replayed
+    assert "precision" in scored
+    assert "missed: road-flooding" not in scored
+    assert "data:image/png" in (tmp_path / "walk" / "score.html").read_text("utf-8")
+    assert "missed: road-flooding" in rescored
+    assert "it is the same incident" in exported
+    assert "1 passed" in passed
+    assert "1 failed" in failed
+    assert "road-flooding" in failed
