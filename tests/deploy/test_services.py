@@ -117,7 +117,12 @@ def deployment(
         env = environment(compose[name], rewrite)
 
         def succeeds() -> bool:
-            done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, timeout=15)
+            try:
+                done = subprocess.run(
+                    command, env=env, cwd=tmp_path, capture_output=True, timeout=15
+                )
+            except subprocess.TimeoutExpired:
+                return False  # as for compose: one check that failed, not the last
             return done.returncode == 0
 
         servers.await_true(f"health check of {name}", succeeds, services.get(name))
