@@ -100,12 +100,25 @@ class FireSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     min_area_ratio: Positive = 0.0004  #: of the picture
 
 
+class OnnxSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A trained model. ``classes``: its class numbers or names, and what we call them."""
+
+    model: str  #: ONNX file, relative to this file
+    classes: dict[int | str, str]  #: those left out are not told of
+    score_ratio: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.4
+    iou_ratio: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.5  #: more overlap: one thing
+    every_s: Positive = 0.2
+    new_after_s: Positive = 1.0
+    gone_after_s: Positive = 3.0
+
+
 class DetectorsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which detectors run; those left out do not."""
 
     moving: MovingSpec | None = None
     static: StaticSpec | None = None
     fire: FireSpec | None = None
+    onnx: OnnxSpec | None = None
 
 
 class CameraFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,7 +149,13 @@ def read_camera_file(path: Path) -> CameraFile:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise CameraFileError(f"{path}: cannot be read: {exc}") from exc
-    return parse_camera_file(text, str(path))
+    camera = parse_camera_file(text, str(path))
+    onnx = camera.detectors.onnx
+    if onnx is None:
+        return camera
+    beside = msgspec.structs.replace(onnx, model=str(path.parent / onnx.model))
+    detectors = msgspec.structs.replace(camera.detectors, onnx=beside)
+    return msgspec.structs.replace(camera, detectors=detectors)
 
 
 def parse_camera_file(text: str, where: str) -> CameraFile:

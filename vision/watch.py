@@ -1,7 +1,11 @@
-"""Watches decoded pictures of one camera: quality, background, tracks, detectors, events. Pure."""
+"""Watches decoded pictures of one camera: quality, background, tracks, detectors, events.
+
+Pure, but for the file of a model, read once when the watch is made.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -20,6 +24,7 @@ from vision.camera_file import CameraFile
 from vision.detections import Image, Mask, find_blobs
 from vision.detectors.fire import FLAME, SMOKE, FireDetector
 from vision.detectors.moving import WRONG_WAY, Line, MovingDetector
+from vision.detectors.onnx_model import CAMERA_OBJECT, OnnxDetector, OnnxModel
 from vision.detectors.protocol import (
     Area,
     Detector,
@@ -72,6 +77,8 @@ class CameraWatch:
         self.camera = camera
         self.moving: MovingDetector | None = None
         self.counts: dict[str, int] = {}
+        onnx = camera.detectors.onnx
+        self._model = None if onnx is None else OnnxModel(Path(onnx.model))
         self._projector = projector
         self._size_px: tuple[int, int] | None = None
         self._pose: CameraPose | None = None
@@ -236,16 +243,24 @@ class CameraWatch:
         ]
         self.moving = None if wanted.moving is None else MovingDetector(wanted.moving, lines)
         self._static = None if wanted.static is None else StaticDetector(wanted.static)
-        others = [] if wanted.fire is None else [FireDetector(wanted.fire)]
-        chosen: list[Detector | None] = [self.moving, self._static, *others]
+        chosen: list[Detector | None] = [
+            self.moving,
+            self._static,
+            None if wanted.fire is None else FireDetector(wanted.fire),
+        ]
+        if wanted.onnx is not None and self._model is not None:
+            chosen.append(OnnxDetector(wanted.onnx, self._model))
         self._detectors = [one for one in chosen if one is not None]
-        fire = wanted.fire
+        fire, onnx = wanted.fire, wanted.onnx
         self._events = EventKeeper(
             {
                 STATIC_OBJECT: Patience(0.0, 0.0),
                 WRONG_WAY: Patience(0.0, 2.0, 2.0),
                 FLAME: Patience(2.0 if fire is None else fire.flame_after_s, 3.0, 10.0, 0.6),
                 SMOKE: Patience(4.0 if fire is None else fire.smoke_after_s, 5.0, 10.0, 0.6),
+                CAMERA_OBJECT: Patience(1.0, 3.0)
+                if onnx is None
+                else Patience(onnx.new_after_s, onnx.gone_after_s),
             }
         )
 
