@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from commands.vision_changes import changes
 from core.clock import Clock, SystemClock
 from core.errors import InputError
 from core.units import NS_PER_S, rfc3339_to_ns
@@ -36,6 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(changes)
 console = Console()
 
 #: The background is learned from so many pictures of the first seconds of a clip.
