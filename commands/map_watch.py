@@ -11,6 +11,7 @@ from core.settings import Settings
 from geo.catalogue import load_catalogue
 from geo.live_map import LiveTagger
 from geo.model import City
+from geo.table_cache import TableCache
 
 logger = logging.getLogger(__name__)
 
@@ -19,12 +20,13 @@ LOOK_S = 2.0
 
 
 def open_map(settings: Settings, city: City) -> LiveTagger:
-    """The map of a city with the layers that were imported.
+    """The map of a city with the layers that were imported, indexed once for each version.
 
     Raises:
         LayerError: The catalogue or one of its layers is refused.
     """
-    return LiveTagger(city, load_catalogue(settings.catalogue_path))
+    tables = TableCache(settings.table_dir)
+    return LiveTagger(city, load_catalogue(settings.catalogue_path), tables)
 
 
 async def watch_map(path: Path, tagger: LiveTagger, *, look_s: float = LOOK_S) -> None:

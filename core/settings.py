@@ -184,6 +184,11 @@ class Settings(BaseSettings):
         return (folder if folder.is_dir() else self.data_dir) / "layers.yaml"
 
     @property
+    def table_dir(self) -> Path:
+        """Folder of the map's indexes, kept for the next start; it may be deleted at any time."""
+        return self.data_dir / "tables"
+
+    @property
     def archive_dir(self) -> Path:
         """Folder of the archive."""
         return self.archive.dir or self.data_dir / "archive"

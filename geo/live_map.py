@@ -13,6 +13,7 @@ from core.city import AltitudeDatum
 from core.events import Place
 from geo.catalogue import Catalogue
 from geo.model import City
+from geo.table_cache import TableCache
 from geo.tagging import Tagger, Tags
 
 
@@ -26,6 +27,7 @@ class LiveTagger(Tagger):
     Args:
         city: The city with the layers that have no dates.
         catalogue: Versions that replace or add to them.
+        tables: Where the indexes are kept from one start to the next; nowhere unless given.
 
     Example:
         >>> from geo.city import generate_city
@@ -34,10 +36,13 @@ class LiveTagger(Tagger):
         1
     """
 
-    def __init__(self, city: City, catalogue: Catalogue | None = None) -> None:
+    def __init__(
+        self, city: City, catalogue: Catalogue | None = None, tables: TableCache | None = None
+    ) -> None:
         self._base = city
+        self._tables = tables
         self._catalogue = _facts(catalogue or Catalogue())
-        self._epochs = _build(city, catalogue or Catalogue())
+        self._epochs = _build(city, catalogue or Catalogue(), tables)
         self.swap_count = 0
 
     def swap(self, catalogue: Catalogue) -> bool:
@@ -49,7 +54,7 @@ class LiveTagger(Tagger):
         facts = _facts(catalogue)
         if facts == self._catalogue:
             return False
-        self._epochs = _build(self._base, catalogue)
+        self._epochs = _build(self._base, catalogue, self._tables)
         self._catalogue = facts
         self.swap_count += 1
         return True
@@ -174,7 +179,7 @@ def _facts(catalogue: Catalogue) -> tuple[Any, ...]:
     return versions, dict(catalogue.old_codes)
 
 
-def _build(city: City, catalogue: Catalogue) -> _Epochs:
+def _build(city: City, catalogue: Catalogue, tables: TableCache | None) -> _Epochs:
     """A tagger for every span in which no version changes."""
     epochs: _Epochs = []
     for begin in catalogue.changes_ns():
@@ -184,7 +189,7 @@ def _build(city: City, catalogue: Catalogue) -> _Epochs:
             continue
         old_codes = {**city.old_codes, **catalogue.old_codes}
         then = replace(city, layers=layers, old_codes=old_codes)
-        epochs.append((begin, Tagger(then), then))
+        epochs.append((begin, Tagger(then, tables), then))
     return epochs
 
 

@@ -2,7 +2,7 @@
 
 A file is named by what the table was made of: the versions of its layers and all that the
 build was asked. So a new version of a layer never meets an old table, and a cache can be
-deleted at any time. Files carry a checksum; one that is damaged is built anew.
+deleted at any time. Files carry checksums; one that is damaged is told of and built anew.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,11 +20,16 @@ from typing import Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
+
 #: Goes up when what a table's arrays mean changes; older files are then not read.
 FORMAT = 1
 
 #: Most bytes of a cache; the tables that were used longest ago go first.
 MOST_BYTES = 4 << 30
+
+#: A file that is this much older than the newest and not whole was left by a process that died.
+_ABANDONED_S = 3600.0
 
 _MAGIC = b"QNTABLE\n"
 _ALIGNED = 64
@@ -84,15 +90,23 @@ class TableCache:
         if arrays is not None:
             self.hits += 1
             return kind.from_arrays(arrays)
+        if path.exists():
+            logger.warning("%s is damaged or cannot be read: its table is built anew", path)
         self.misses += 1
         table = build()
-        with contextlib.suppress(OSError):
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_arrays(path, table.to_arrays())
             self._make_room(path)
+        except OSError as error:
+            logger.warning("%s is not kept, the next start builds it again: %s", path, error)
         return table
 
     def _make_room(self, newest: Path) -> None:
+        abandoned_s = newest.stat().st_mtime - _ABANDONED_S
+        for part in self.folder.glob(".*.table.*"):
+            if part.stat().st_mtime < abandoned_s:
+                part.unlink(missing_ok=True)
         files = [(one.stat(), one) for one in self.folder.glob("*.table") if one != newest]
         room = self._most_bytes - newest.stat().st_size
         for status, path in sorted(files, key=lambda one: -one[0].st_mtime_ns):
@@ -144,7 +158,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]] | None:
                 arrays[name] = array.reshape(shape)
     except (OSError, ValueError, TypeError, OverflowError, MemoryError):
         return None
-    os.utime(path)
+    with contextlib.suppress(OSError):  # a folder that is read only
+        os.utime(path)
     return arrays
 
 

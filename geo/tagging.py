@@ -23,6 +23,7 @@ from geo.crs import MetricFrame
 from geo.layers import Layer
 from geo.model import City
 from geo.schedule import Schedule
+from geo.table_cache import TableCache
 
 #: A road further away than this does not name the place.
 MAX_ROAD_DISTANCE_M = 50.0
@@ -71,9 +72,14 @@ class _Features:
 class _Areas(_Features):
     """Features that one can be in."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], tables: TableCache | None) -> None:
         super().__init__(layers)
-        self.table = CellTable(_geometries(layers), closed=True)
+
+        def build() -> CellTable:
+            return CellTable(_geometries(layers), closed=True)
+
+        made_of = _versions(layers)
+        self.table = tables.get(CellTable, made_of, build) if tables and len(self) else build()
 
 
 class _Volumes(_Features):
@@ -83,7 +89,7 @@ class _Volumes(_Features):
     above its floor and the one below its ceiling; a point lies in it where it lies in both.
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], tables: TableCache | None) -> None:
         super().__init__(layers)
         low = [AltitudeDatum(value) for value in _joined(layers, "datum")]
         high = [AltitudeDatum(value) for value in _joined(layers, "ceiling_datum")]
@@ -99,16 +105,21 @@ class _Volumes(_Features):
         extra = np.flatnonzero(self._mixed)
         shapes = _geometries(layers)
         self._feature = np.concatenate([np.arange(len(shapes)), extra])
-        self.table = VolumeTable(
-            np.concatenate([shapes, shapes[extra]]),
-            np.concatenate([np.where(self._mixed, -np.inf, floors), floors[extra]]),
-            np.concatenate([ceilings, np.full(len(extra), np.inf)]),
-            # Without a ceiling it is the floor that is compared.
-            np.concatenate(
-                [np.where(np.isfinite(ceilings), datum, floor_datum), floor_datum[extra]]
-            ),
-            closed=True,
-        )
+
+        def build() -> VolumeTable:
+            return VolumeTable(
+                np.concatenate([shapes, shapes[extra]]),
+                np.concatenate([np.where(self._mixed, -np.inf, floors), floors[extra]]),
+                np.concatenate([ceilings, np.full(len(extra), np.inf)]),
+                # Without a ceiling it is the floor that is compared.
+                np.concatenate(
+                    [np.where(np.isfinite(ceilings), datum, floor_datum), floor_datum[extra]]
+                ),
+                closed=True,
+            )
+
+        made_of = _versions(layers)
+        self.table = tables.get(VolumeTable, made_of, build) if tables and len(self) else build()
         hours = [Schedule.parse(text) for text in _joined(layers, "active")]
         self._hours = {row: one for row, one in enumerate(hours) if not one.is_always}
         self._limited = np.array([not one.is_always for one in hours], dtype=np.bool_)
@@ -154,10 +165,17 @@ class _Volumes(_Features):
 class _Roads(_Features):
     """Features that one can be near, in the city's metric frame."""
 
-    def __init__(self, layers: Sequence[Layer], frame: MetricFrame) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], frame: MetricFrame, tables: TableCache | None
+    ) -> None:
         super().__init__(layers)
-        lines = frame.geometry_to_metric(_geometries(layers))
-        self.table = NearestTable(lines, MAX_ROAD_DISTANCE_M)
+
+        def build() -> NearestTable:
+            lines = frame.geometry_to_metric(_geometries(layers))
+            return NearestTable(lines, MAX_ROAD_DISTANCE_M)
+
+        made_of = [_versions(layers), frame.epsg, MAX_ROAD_DISTANCE_M]
+        self.table = tables.get(NearestTable, made_of, build) if tables and len(self) else build()
 
 
 class _Hits(NamedTuple):
@@ -315,6 +333,7 @@ class Tagger:
 
     Args:
         city: The city; its layers are indexed here, once.
+        tables: Where the indexes are kept from one start to the next; nowhere unless given.
 
     Example:
         >>> from geo.city import generate_city
@@ -324,14 +343,14 @@ class Tagger:
         ('370202', 15, 'no_position')
     """
 
-    def __init__(self, city: City) -> None:
+    def __init__(self, city: City, tables: TableCache | None = None) -> None:
         self._frame = city.frame
-        self._levels = [_Areas(city.layers_of(role)) for role, _ in _LEVELS]
+        self._levels = [_Areas(city.layers_of(role), tables) for role, _ in _LEVELS]
         self.has_areas = any(len(level) for level in self._levels)
         self.grid_features = self._levels[0]
-        self.zone_features = _Areas(city.layers_of(LayerRole.ZONE))
-        self.airspace_features = _Volumes(city.layers_of(LayerRole.AIRSPACE))
-        self.road_features = _Roads(city.layers_of(LayerRole.ROAD), self._frame)
+        self.zone_features = _Areas(city.layers_of(LayerRole.ZONE), tables)
+        self.airspace_features = _Volumes(city.layers_of(LayerRole.AIRSPACE), tables)
+        self.road_features = _Roads(city.layers_of(LayerRole.ROAD), self._frame, tables)
         asked = {role for role, _ in _LEVELS} | {
             LayerRole.ZONE,
             LayerRole.AIRSPACE,
@@ -479,6 +498,11 @@ class Tagger:
 
 def _geometries(layers: Sequence[Layer]) -> NDArray[np.object_]:
     return np.concatenate([np.empty(0, dtype=object), *(layer.geometries for layer in layers)])
+
+
+def _versions(layers: Sequence[Layer]) -> list[str]:
+    """Hashes of the layers' content, in order: all that an index of them depends on."""
+    return [layer.version for layer in layers]
 
 
 def _joined(layers: Sequence[Layer], column: str) -> list[Any]:

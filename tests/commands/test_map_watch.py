@@ -10,9 +10,10 @@ import pytest
 import shapely
 
 from commands.layer_import import plan_import, write_import
-from commands.map_watch import watch_map
+from commands.map_watch import open_map, watch_map
 from core.city import LayerRole
 from core.incidents import Text
+from core.settings import load_settings
 from geo.layers import build_layer
 from geo.live_map import LiveTagger
 from geo.model import City
@@ -59,3 +60,12 @@ async def test_imports_are_taken_in_and_broken_ones_are_not(
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+def test_the_map_is_indexed_into_the_data_folder(tmp_path: Path) -> None:
+    box = shapely.box(120.0, 36.0, 120.1, 36.1)
+    layer = build_layer("districts", LayerRole.DISTRICT, [box], code=["370202"])
+    city = City("x", Text("x", "x"), 4549, {"districts": layer})
+    settings = load_settings(data_dir=tmp_path)
+    assert asked(open_map(settings, city))[0] == "370202"
+    assert [one.suffix for one in (tmp_path / "tables").iterdir()] == [".table"]

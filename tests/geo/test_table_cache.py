@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
 
+from core.city import AltitudeDatum, LayerRole
+from core.incidents import Text
 from geo.cells import CellTable, NearestTable, VolumeTable
+from geo.city import City
+from geo.layers import build_layer
+from geo.live_map import LiveTagger
 from geo.table_cache import TableCache, read_arrays, write_arrays
+from geo.tagging import Tagger
 
 SHAPES = [shapely.box(0, 0, 2, 2), None, shapely.Polygon([(1, 1), (4, 1), (2, 5)])]
 X, Y = np.random.default_rng(1).uniform(-1, 6, (2, 500))
@@ -55,7 +62,9 @@ def test_another_version_is_another_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "not one", "old"])
-def test_a_damaged_file_is_built_anew(tmp_path: Path, harm: str) -> None:
+def test_a_damaged_file_is_built_anew(
+    tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = TableCache(tmp_path)
     cache.get(CellTable, 1, lambda: CellTable(SHAPES))
     (path,) = tmp_path.glob("*.table")
@@ -72,6 +81,7 @@ def test_a_damaged_file_is_built_anew(tmp_path: Path, harm: str) -> None:
     assert read_arrays(path) is None
     assert len(cache.get(CellTable, 1, lambda: CellTable(SHAPES))) == 3
     assert cache.misses == 2
+    assert caplog.messages == [f"{path} is damaged or cannot be read: its table is built anew"]
     assert cache.get(CellTable, 1, never)
 
 
@@ -95,3 +105,47 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         write_arrays(tmp_path / "no" / "such", {"a": np.zeros(3)})
     assert read_arrays(tmp_path / "no" / "such") is None
+
+
+def test_what_a_process_that_died_left_is_removed(tmp_path: Path) -> None:
+    left, recent = tmp_path / ".celltable-0.table.77", tmp_path / ".celltable-1.table.78"
+    left.write_bytes(b"half")
+    recent.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    TableCache(tmp_path).get(CellTable, 1, lambda: CellTable(SHAPES))
+    assert not left.exists()
+    assert recent.exists()
+
+
+def test_a_map_that_starts_again_loads_its_tables(generated_city: City, tmp_path: Path) -> None:
+    west, south, east, north = generated_city.bounds
+    rng = np.random.default_rng(5)
+    lon, lat = rng.uniform(west, east, 300), rng.uniform(south, north, 300)
+    altitudes = {AltitudeDatum.AGL: rng.uniform(0, 200, 300)}
+    built, first = Tagger(generated_city), TableCache(tmp_path)
+    LiveTagger(generated_city, None, first)
+    assert first.hits == 0
+    assert first.misses == len(list(tmp_path.iterdir())) > 4
+    second = TableCache(tmp_path)
+    again = LiveTagger(generated_city, None, second)
+    assert (second.hits, second.misses) == (first.misses, 0)
+    wanted, got = built.tag(lon, lat, altitudes), again.tag(lon, lat, altitudes)
+    assert [got.place(row) for row in range(300)] == [wanted.place(row) for row in range(300)]
+
+
+def test_a_layer_that_changed_is_indexed_again_and_only_it(tmp_path: Path) -> None:
+    def start(side: float) -> TableCache:
+        layers = {
+            "d": build_layer(
+                "d", LayerRole.DISTRICT, [shapely.box(0, 0, side, 1)], code=["370202"]
+            ),
+            "z": build_layer("z", LayerRole.ZONE, [shapely.box(0, 0, 1, 1)], kind=["site"]),
+        }
+        cache = TableCache(tmp_path)
+        tagger = Tagger(City("x", Text("x", "x"), 4549, layers), cache)
+        place = tagger.tag(np.array([1.5]), np.array([0.5])).place(0)
+        assert place.district_code == ("370202" if side > 1.5 else None)
+        return cache
+
+    found = [start(side) for side in (1.0, 2.0, 1.0)]
+    assert [(one.hits, one.misses) for one in found] == [(0, 2), (1, 1), (2, 0)]
