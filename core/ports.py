@@ -96,6 +96,13 @@ class LogWriter(Protocol):
         """Write one record; returns when it is durable, raises ServiceError when it is not."""
         ...
 
+    async def append_all(self, topic: str, records: Sequence[tuple[int, bytes]]) -> None:
+        """Write records, each with its partition, in their order; returns when all are durable.
+
+        They are made durable together. Raises ServiceError where any is not; some may be then.
+        """
+        ...
+
     def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
         """The records of a partition, the newest first; raises ServiceError as ``append``."""
         ...

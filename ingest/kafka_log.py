@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -77,15 +78,35 @@ class KafkaLog:
 
     async def append(self, topic: str, partition: int, value: bytes, *, key: bytes | None) -> None:
         """Write one record; returns when every in-sync replica has it."""
+        await self._send(topic, [(partition, value)], key)
+
+    async def append_all(self, topic: str, records: Sequence[tuple[int, bytes]]) -> None:
+        """Write records in their order; returns when every in-sync replica has all of them."""
+        await self._send(topic, records, None)
+
+    async def _send(
+        self, topic: str, records: Sequence[tuple[int, bytes]], key: bytes | None
+    ) -> None:
         if self._producer is None:
             raise ServiceError("log: not connected; call start() first")
+        sent: list[asyncio.Future[Any]] = []
+        failure: BaseException | None = None
         try:
-            await self._producer.send_and_wait(topic, value=value, key=key, partition=partition)
+            for partition, value in records:
+                sent.append(
+                    await self._producer.send(topic, value=value, key=key, partition=partition)
+                )
         except KafkaError as exc:
-            raise ServiceError(
-                f"log: {topic}[{partition}], record of {len(value)} bytes, was not taken by "
-                f"Kafka at {self._servers}: {exc}"
-            ) from exc
+            failure = exc
+        answers = [*await asyncio.gather(*sent, return_exceptions=True), failure]
+        for (partition, value), answer in zip(records, answers, strict=False):
+            if isinstance(answer, KafkaError):
+                raise ServiceError(
+                    f"log: {topic}[{partition}], record of {len(value)} bytes, was not taken by "
+                    f"Kafka at {self._servers}: {answer}"
+                ) from answer
+            if isinstance(answer, BaseException):
+                raise answer
 
     async def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
         """The records of a partition, the newest first."""

@@ -7,6 +7,7 @@ done with a record is in :mod:`streams.partition` and :mod:`streams.decisions`
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -98,6 +99,14 @@ class FaustLog:
         sent = await self._topics[topic].send(key=key, value=value, partition=partition)
         await sent
 
+    async def append_all(self, topic: str, records: Sequence[tuple[int, bytes]]) -> None:
+        """Write records in their order; returns when all are durable."""
+        sent = [
+            await self._topics[topic].send(key=None, value=value, partition=partition)
+            for partition, value in records
+        ]
+        await asyncio.gather(*sent)
+
     async def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
         """The records of a partition of the embedded log, the newest first."""
         transport = self._app.transport
@@ -124,6 +133,8 @@ class _Pending:
     def __init__(self, worker: PartitionWorker, now_s: float) -> None:
         self.worker = worker
         self.events: list[Any] = []
+        # Event batches on their way into the log; no checkpoint is written before they are there.
+        self.sent: list[Any] = []
         self.since_s = now_s
         self.must_checkpoint = False
 
@@ -278,21 +289,26 @@ def build_app(
                 processed = None
                 await without_poison(held, event)
             if processed is not None:
-                await _publish(events, processed.events)
+                held.sent.append(await _send(events, processed.events))
                 services.observed(processed)
                 _count(partition, processed)
-            if pending.get(partition) is not held:
-                # Revoked while we waited: another worker may write this checkpoint by now.
-                continue
             held.events.append(event)
             due = held.must_checkpoint or app.loop.time() - held.since_s >= CHECKPOINT_S
             if due or len(held.events) >= CHECKPOINT_RECORDS:
+                # Not one by one: each would wait for the disk alone, and the next record with it.
+                sent, held.sent = held.sent, []
+                await asyncio.gather(*sent)
+                if pending.get(partition) is not held:
+                    # Revoked while we waited: another worker may write this checkpoint by now.
+                    continue
                 checkpoints[b"%d" % partition] = held.worker.checkpoint()
                 for done in held.events:
                     done.ack()
                 held.events.clear()
                 held.since_s = app.loop.time()
                 held.must_checkpoint = False
+            else:
+                await asyncio.sleep(0)  # a backlog must not keep ingest and API waiting
 
     async def without_poison(held: _Pending, event: Any) -> None:
         """Apply a record but for the observations that fail; those are set aside, each alone."""
@@ -305,7 +321,7 @@ def build_app(
         held.worker, held.must_checkpoint = worker, True
         for batch, error in found.poisoned:
             await set_aside(event, error, encode_batch(batch), batch)
-        await _publish(events, found.events)
+        held.sent.append(await _send(events, found.events))
         for part in found.parts:
             services.observed(part)
             _count(partition, part)
@@ -338,10 +354,9 @@ def build_app(
     return app
 
 
-async def _publish(topic: Any, batch: EventBatch) -> None:
-    """Write an event batch and wait until it is durable, so that no checkpoint outruns it."""
-    sent = await topic.send(key=None, value=encode_events(batch), partition=0)
-    await sent
+async def _send(topic: Any, batch: EventBatch) -> Any:
+    """Write an event batch; what it gives resolves when the batch is durable."""
+    return await topic.send(key=None, value=encode_events(batch), partition=0)
 
 
 def _count(partition: int, processed: Processed) -> None:

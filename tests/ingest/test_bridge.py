@@ -28,6 +28,7 @@ class MemoryLog:
     def __init__(self, journal: list[tuple[str, Any]]) -> None:
         self.journal = journal
         self.records: list[tuple[str, int, bytes]] = []
+        self.together: list[int] = []
         self.fails_at: int | None = None
         self.gate: asyncio.Event | None = None
 
@@ -40,6 +41,11 @@ class MemoryLog:
             raise ServiceError("the disk is full")
         self.records.append((topic, partition, value))
         self.journal.append(("append", topic))
+
+    async def append_all(self, topic: str, records: Sequence[tuple[int, bytes]]) -> None:
+        self.together.append(len(records))
+        for partition, value in records:
+            await self.append(topic, partition, value, key=None)
 
     async def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
         for at, number, value in reversed(self.records):
@@ -168,7 +174,7 @@ async def test_every_partition_gets_every_round_in_order(partitions: int) -> Non
     assert sum(map(len, batches)) == 300
 
 
-async def test_a_large_pack_is_several_records() -> None:
+async def test_a_large_pack_is_several_records_that_are_durable_together() -> None:
     pack = [{"n": f"w-{i}/tilt_deg", "v": 1.0} for i in range(1300)]
     message = RawMessage(
         topic="qn/c/senml/x", payload=json.dumps(pack).encode(), received_ns=NOW_NS, qos=1
@@ -176,6 +182,7 @@ async def test_a_large_pack_is_several_records() -> None:
     bridge, source, log, _ = a_bridge([[message]])
     await bridge.run()
     assert [len(batch) for batch in log.batches()] == [512, 512, 276]
+    assert log.together == [3]
     assert len(source.acknowledged) == 1
 
 

@@ -53,6 +53,10 @@ class Log:
         held = self.records.setdefault((topic, partition), [])
         held.append(LogRecord(held[-1].offset + 1 if held else 0, value))
 
+    async def append_all(self, topic: str, records: Sequence[tuple[int, bytes]]) -> None:
+        for partition, value in records:
+            await self.append(topic, partition, value, key=None)
+
     async def backwards(self, topic: str, partition: int) -> AsyncGenerator[bytes, None]:
         for record in reversed(self.records.get((topic, partition), [])):
             yield record.value
