@@ -12,26 +12,44 @@ import tempfile
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from commands.geo import app as geo_app
-from commands.vision import app as vision_app
 from core.errors import InputError, QingniaoError
 from core.settings import Settings, load_settings
 
+#: Groups of commands in modules of their own, imported only when asked for: a health check
+#: runs every few seconds and must not load the map's libraries.
+_GROUPS = ("geo", "vision")
+
+
+class _LazyGroups(TyperGroup):
+    """Finds the groups of commands that live elsewhere."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all commands."""
+        return [*super().list_commands(ctx), *_GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by its name; None where there is none."""
+        if cmd_name in _GROUPS:
+            return typer.main.get_command(import_module(f"commands.{cmd_name}").app)
+        return super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
     name="qingniao",
+    cls=_LazyGroups,
     help="青鸟: from what a city's sensors, drones and cameras notice to the person who must act.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(geo_app)
-app.add_typer(vision_app)
 console = Console()
 errors = Console(stderr=True)
 
