@@ -23,6 +23,7 @@ from benchmarks.geo.nearest import bench_roads
 from benchmarks.geo.points import bench_batches, bench_growth, bench_joins
 from benchmarks.geo.volumes import bench_volumes
 from benchmarks.harness import Figure, at_most, publish
+from geo import native
 from geo.cells import CellTable, NearestTable, VolumeTable
 
 
@@ -89,7 +90,10 @@ def main() -> int:
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
     warm_up()
-    notes = [f"ours: numba {numba.__version__}, one thread"]
+    kernel = "numba only: no compiler, or turned off"
+    if native.find_first() is not None:
+        kernel = f"C kernel for calls of {native.LEAST_POINTS:,} points and more"
+    notes = [f"ours: numba {numba.__version__}, {kernel}; one thread"]
     figures: list[Figure] = []
     wrong = 0
 

@@ -26,7 +26,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from core.errors import GeometryError
-from geo import kernels
+from geo import kernels, native
 
 #: Cells per feature and per edge; more make the borders' share of the points smaller.
 _CELLS_PER_FEATURE = 1200
@@ -93,6 +93,9 @@ class CellTable:
             feature owns its western and southern borders only.
         cells: How many cells to aim at; by default as many as the features ask for.
 
+    Attributes:
+        native: Whether the C kernel finds the first area of many points, else numba's.
+
     Raises:
         GeometryError: A geometry is no area, or not valid.
 
@@ -115,6 +118,7 @@ class CellTable:
         _check_areas(shapes)
         edges, owners = _ring_edges(shapes)
         self.closed = closed
+        self.native = native.find_first() is not None
         self.feature_count = len(shapes)
         plan = _plan(edges, shapes, cells)
         self._words = _build_words(edges, owners, plan, len(shapes))
@@ -133,6 +137,7 @@ class CellTable:
         """The table again, of what :meth:`to_arrays` gave."""
         table = cls.__new__(cls)
         table.closed = bool(arrays["facts"][0])
+        table.native = native.find_first() is not None
         table.feature_count = int(arrays["facts"][1])
         table._words = arrays["words"]
         table._numbers = arrays["numbers"]
@@ -164,7 +169,10 @@ class CellTable:
         """
         xs, ys = _points(x, y)
         found = np.empty(len(xs), _INT)
-        kernels.find_first(self._words, self._numbers, xs, ys, self.closed, found)
+        find: native.FindFirst = kernels.find_first
+        if self.native and len(xs) >= native.LEAST_POINTS:
+            find = native.find_first() or find
+        find(self._words, self._numbers, xs, ys, self.closed, found)
         return found
 
     def pairs(self, x: ArrayLike, y: ArrayLike) -> Pairs:

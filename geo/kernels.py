@@ -1,5 +1,7 @@
 """The inner loops of the cell index, compiled by numba; `geo/cells.py` is their only caller.
 
+`geo/find_first.c` is :func:`find_first` in C: what changes here changes there.
+
 Rules that all of them keep:
 
 * A coordinate falls into a cell by one monotone function, :func:`_cell_of`, for points and for

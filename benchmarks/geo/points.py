@@ -67,13 +67,23 @@ def bench_joins(
     def ours() -> None:
         answers[:] = [table.first(x, y)]
 
+    wrong = 0
+    if table.native:
+        by_c = table.first(x, y)
+        table.native = False
+        wrong += int((table.first(x, y) != by_c).sum())
+        (numba_s,) = median_seconds(rounds, ours)
+        table.native = True
     our_s, *their_s = median_seconds(rounds, ours, *(peer.run for peer in peers))
     label = f"{points:,} points, {count:,} zones"
     figures = [
         against(label, points, our_s, peer.name, seconds, _GOALS[type(peer)])
         for peer, seconds in zip(peers, their_s, strict=True)
     ]
-    wrong = sum(int((answers[0] != peer.answer()).sum()) for peer in peers)
+    figures.append(Figure("  C kernel" if table.native else "  numba", points / our_s, "1/s"))
+    if table.native:
+        figures.append(Figure("  numba alone", points / numba_s, "1/s"))
+    wrong += sum(int((answers[0] != peer.answer()).sum()) for peer in peers)
     return figures, wrong
 
 

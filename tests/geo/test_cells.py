@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.errors import GeometryError
+from geo import native
 from geo.cells import CellTable, NearestTable, VolumeTable
 from geo.city import City
 
@@ -107,17 +108,27 @@ def as_mask(table: CellTable, points: NDArray[np.float64]) -> NDArray[np.bool_]:
     return mask
 
 
+def check_first(table: CellTable, points: NDArray[np.float64], wanted: NDArray[np.int64]) -> None:
+    """Both kernels, and a few points as well as many."""
+    x, y = points.T
+    assert (table.first(x, y) == wanted).all()
+    times = -(-native.LEAST_POINTS // len(x))
+    for by_c in {False, table.native}:
+        table.native = by_c
+        assert (table.first(np.tile(x, times), np.tile(y, times)) == np.tile(wanted, times)).all()
+
+
 def check_against_shapely(shapes: Shapes, points: NDArray[np.float64], cells: int | None) -> None:
     meets, within = asked(shapes, points)
     closed = CellTable(shapes, closed=True, cells=cells)
     assert (as_mask(closed, points) == meets).all()
     first = np.where(meets.any(axis=1), meets.argmax(axis=1), -1)
-    assert (closed.first(points[:, 0], points[:, 1]) == first).all()
+    check_first(closed, points, first)
     half_open = CellTable(shapes, cells=cells)
     mask = as_mask(half_open, points)
     assert (mask[meets == within] == meets[meets == within]).all()
     first = np.where(mask.any(axis=1), mask.argmax(axis=1), -1)
-    assert (half_open.first(points[:, 0], points[:, 1]) == first).all()
+    check_first(half_open, points, first)
 
 
 @pytest.mark.parametrize("cells", [None, 1, 50, 3000])

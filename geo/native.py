@@ -1,0 +1,149 @@
+"""The C kernel for points to areas, built on the machine that runs it, where that can be done.
+
+numba's kernels (:mod:`geo.kernels`) always work and give the same answers; this one is faster
+for many points at once. It is built once for each source, compiler and processor, in the
+user's cache folder, and never where anybody else could put a file. Where there is no compiler,
+no such folder, or ``QINGNIAO_GEO_C=0`` in the environment, numba answers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+#: Turns the kernel off with ``0``.
+SWITCH = "QINGNIAO_GEO_C"
+
+#: Below this many points the call itself costs more than the kernel gains.
+LEAST_POINTS = 2048
+
+_SOURCE = Path(__file__).with_name("find_first.c")
+_COMPILERS = ("cc", "gcc", "clang")
+#: No contraction: a product and a sum rounded as one would give another sign.
+_OPTIONS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")
+_BUILD_TIMEOUT_S = 60.0
+
+#: words, numbers, x, y, closed, found: as ``find_first`` of :mod:`geo.kernels`.
+FindFirst = Callable[
+    [
+        NDArray[np.int32],
+        NDArray[np.float64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+        bool,
+        NDArray[np.int64],
+    ],
+    None,
+]
+
+
+@functools.cache
+def find_first() -> FindFirst | None:
+    """The kernel, built at the first call where it was not built before; None for numba's."""
+    if os.environ.get(SWITCH) == "0":
+        return None
+    compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
+    if compiler is None:
+        return None
+    try:
+        library = build(Path(compiler), cache_folder())
+        try:
+            return load(library)
+        except OSError:  # a damaged file
+            library.unlink()
+            return load(build(Path(compiler), library.parent))
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.info("no C kernel for the map, numba answers: %s", error)
+        return None
+
+
+def cache_folder() -> Path:
+    """The user's folder for what was built.
+
+    Raises:
+        PermissionError: Others may write to it.
+        OSError: It cannot be made.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    folder = Path(base) / "qingniao"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{folder}: a folder that only its user may write to was wanted")
+    return folder
+
+
+def build(compiler: Path, folder: Path) -> Path:
+    """The library in a folder, built whole or not at all unless it is there.
+
+    Raises:
+        OSError: The folder cannot be written.
+        subprocess.SubprocessError: The compiler fails, with what it said in ``stderr``.
+    """
+    status = compiler.resolve().stat()
+    facts = [*_OPTIONS, str(compiler.resolve()), str(status.st_size), str(status.st_mtime_ns)]
+    digest = hashlib.blake2b("\n".join([*facts, _processor()]).encode(), digest_size=12)
+    digest.update(_SOURCE.read_bytes())
+    library = folder / f"find_first-{digest.hexdigest()}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as own:
+            fresh = Path(own) / library.name
+            subprocess.run(  # noqa: S603 - the compiler of this machine, our own source
+                [compiler, *_OPTIONS, "-o", fresh, _SOURCE],
+                check=True,
+                capture_output=True,
+                timeout=_BUILD_TIMEOUT_S,
+            )
+            fresh.replace(library)
+    return library
+
+
+def load(library: Path) -> FindFirst:
+    """The kernel of a library.
+
+    Raises:
+        OSError: It cannot be loaded.
+    """
+    function = ctypes.CDLL(str(library)).find_first
+    pointer = ctypes.c_void_p
+    count = ctypes.c_int64
+    function.argtypes = [pointer, pointer, pointer, pointer, count, ctypes.c_int, pointer]
+    function.restype = None
+
+    def call(
+        words: NDArray[np.int32],
+        numbers: NDArray[np.float64],
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        closed: bool,
+        found: NDArray[np.int64],
+    ) -> None:
+        arrays = [one.ctypes.data for one in (words, numbers, x, y)]
+        function(*arrays, len(x), closed, found.ctypes.data)
+
+    return call
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    facts = {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU"))}
+    return "\n".join([platform.machine(), platform.processor(), *sorted(facts)])

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from geo import native
+from geo.cells import CellTable
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler"
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(native.SWITCH, raising=False)
+    native.find_first.cache_clear()
+    yield
+    native.find_first.cache_clear()
+
+
+def ask_and_check(wanted: bool) -> None:
+    table = CellTable([shapely.box(0, 0, 1, 1), shapely.Polygon([(1, 0), (3, 0), (1, 2)])])
+    assert table.native is wanted
+    x, y = np.random.default_rng(3).uniform(-1, 4, (2, native.LEAST_POINTS + 300))
+    x[::7] = np.nan
+    found = table.first(x, y)
+    table.native = False
+    assert (table.first(x, y) == found).all()
+    assert set(found.tolist()) == {-1, 0, 1}
+
+
+@needs_compiler
+def test_it_is_built_once_and_kept(tmp_path: Path) -> None:
+    ask_and_check(True)
+    (library,) = (tmp_path / "qingniao").iterdir()
+    built = library.stat().st_mtime_ns
+    native.find_first.cache_clear()
+    ask_and_check(True)
+    assert library.stat().st_mtime_ns == built
+
+
+@needs_compiler
+def test_it_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.SWITCH, "0")
+    ask_and_check(False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_compiler_numba_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    ask_and_check(False)
+
+
+def test_a_compiler_that_fails_is_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "cc"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with caplog.at_level(logging.INFO, native.__name__):
+        ask_and_check(False)
+    assert "exit status 3" in caplog.text
+    assert not list((tmp_path / "qingniao").iterdir())
+    with pytest.raises(subprocess.SubprocessError):
+        native.build(broken, native.cache_folder())
+
+
+@needs_compiler
+def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "qingniao").mkdir()
+    (tmp_path / "qingniao").chmod(0o777)
+    with pytest.raises(PermissionError, match="only its user"):
+        native.cache_folder()
+    ask_and_check(False)
+
+
+@needs_compiler
+def test_a_library_that_is_damaged_is_built_anew() -> None:
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))))
+    library = native.build(Path(compiler), native.cache_folder())
+    size = library.stat().st_size
+    library.write_bytes(b"no library")
+    find = native.find_first()
+    assert find is not None
+    assert library.stat().st_size == size
+    ask_and_check(True)
