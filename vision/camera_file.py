@@ -112,6 +112,17 @@ class OnnxSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gone_after_s: Positive = 3.0
 
 
+class FallingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What falls down a façade. The reference is a line up it, and its length."""
+
+    reference_px: tuple[Pixel, Pixel]
+    reference_m: Positive
+    min_height_m: Positive = 3.0
+    min_area_px: Annotated[int, msgspec.Meta(ge=1)] = 3  #: of the analysis picture
+    most_size_m: Positive = 1.5
+    least_difference: Positive = 14.0  #: grey values
+
+
 class DetectorsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which detectors run; those left out do not."""
 
@@ -119,6 +130,7 @@ class DetectorsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     static: StaticSpec | None = None
     fire: FireSpec | None = None
     onnx: OnnxSpec | None = None
+    falling: FallingSpec | None = None
 
 
 class CameraFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -183,6 +195,9 @@ def parse_camera_file(text: str, where: str) -> CameraFile:
     names = [zone.id for zone in camera.zones] + [line.id for line in camera.lines]
     if twice := {name for name in names if names.count(name) > 1}:
         raise CameraFileError(f"{where}: the id {min(twice)!r} comes twice")
+    falling = camera.detectors.falling
+    if falling is not None and falling.reference_px[0] == falling.reference_px[1]:
+        raise CameraFileError(f"{where}: detectors.falling.reference_px: two points were wanted")
     if camera.unblurred is not None:
         rfc3339_to_ns(camera.unblurred.until)
     return camera

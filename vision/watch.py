@@ -22,6 +22,7 @@ from vision.blur import blur, private_mask
 from vision.boxes import Floats
 from vision.camera_file import CameraFile
 from vision.detections import Image, Mask, find_blobs
+from vision.detectors.falling import FALLING_OBJECT, FallingDetector
 from vision.detectors.fire import FLAME, SMOKE, FireDetector
 from vision.detectors.moving import WRONG_WAY, Line, MovingDetector
 from vision.detectors.onnx_model import CAMERA_OBJECT, OnnxDetector, OnnxModel
@@ -250,6 +251,10 @@ class CameraWatch:
         ]
         if wanted.onnx is not None and self._model is not None:
             chosen.append(OnnxDetector(wanted.onnx, self._model))
+        if wanted.falling is not None:
+            start, end = np.array(wanted.falling.reference_px) * self._to_small
+            long_px = max(float(np.hypot(*(end - start))), 1e-6)
+            chosen.append(FallingDetector(wanted.falling, wanted.falling.reference_m / long_px))
         self._detectors = [one for one in chosen if one is not None]
         fire, onnx = wanted.fire, wanted.onnx
         self._events = EventKeeper(
@@ -258,6 +263,7 @@ class CameraWatch:
                 WRONG_WAY: Patience(0.0, 2.0, 2.0),
                 FLAME: Patience(2.0 if fire is None else fire.flame_after_s, 3.0, 10.0, 0.6),
                 SMOKE: Patience(4.0 if fire is None else fire.smoke_after_s, 5.0, 10.0, 0.6),
+                FALLING_OBJECT: Patience(0.0, 0.0),
                 CAMERA_OBJECT: Patience(1.0, 3.0)
                 if onnx is None
                 else Patience(onnx.new_after_s, onnx.gone_after_s),
