@@ -6,7 +6,7 @@ Pixels count from the top left of a picture of ``size_px``, u to the right and v
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -123,6 +123,16 @@ class FallingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     least_difference: Positive = 14.0  #: grey values
 
 
+class FromAboveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bare soil, covered ground and green, by colour; for daylight."""
+
+    every_s: Positive = 60.0
+    platform: Literal["aircraft", "fixed"] = "aircraft"
+    least_exg: Positive = 0.08  #: excess green of plants
+    least_warmth: Positive = 0.08  #: (R-B)/(R+B) of soil
+    least_seen_ratio: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.6
+
+
 class DetectorsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which detectors run; those left out do not."""
 
@@ -131,6 +141,7 @@ class DetectorsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fire: FireSpec | None = None
     onnx: OnnxSpec | None = None
     falling: FallingSpec | None = None
+    from_above: FromAboveSpec | None = None
 
 
 class CameraFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,6 +24,7 @@ from vision.camera_file import CameraFile
 from vision.detections import Image, Mask, find_blobs
 from vision.detectors.falling import FALLING_OBJECT, FallingDetector
 from vision.detectors.fire import FLAME, SMOKE, FireDetector
+from vision.detectors.from_above import FromAboveDetector
 from vision.detectors.moving import WRONG_WAY, Line, MovingDetector
 from vision.detectors.onnx_model import CAMERA_OBJECT, OnnxDetector, OnnxModel
 from vision.detectors.protocol import (
@@ -248,6 +249,7 @@ class CameraWatch:
             self.moving,
             self._static,
             None if wanted.fire is None else FireDetector(wanted.fire),
+            None if wanted.from_above is None else FromAboveDetector(wanted.from_above),
         ]
         if wanted.onnx is not None and self._model is not None:
             chosen.append(OnnxDetector(wanted.onnx, self._model))
@@ -342,18 +344,7 @@ class CameraWatch:
 
     def _observe(self, event: Event) -> Observation:
         sighting = event.sighting
-        place: dict[str, float] = {}
-        if self._ground is not None:
-            foot = foot_points(np.array([sighting.xyxy]), self._ground)
-            points = self._ground.points(foot)
-            if points is not None and points.seen[0]:
-                place = {
-                    "lon_deg": float(points.lon_deg[0]),
-                    "lat_deg": float(points.lat_deg[0]),
-                    "error_major_m": float(points.error_major_m[0]),
-                    "error_minor_m": float(points.error_minor_m[0]),
-                    "error_azimuth_deg": float(points.error_azimuth_deg[0]),
-                }
+        place = self._on_the_ground(foot_points(np.array([sighting.xyxy]), self._ground))
         measures = {
             "dwell_s": round(event.dwell_s, 3),
             "confidence_ratio": round(event.score_ratio, 3),
@@ -370,8 +361,22 @@ class CameraWatch:
             **place,  # type: ignore[arg-type]
         )
 
+    def _on_the_ground(self, pixel: Floats) -> dict[str, float]:
+        """Place and error of one pixel (1, 2), as fields of an observation; empty if unknown."""
+        points = None if self._ground is None else self._ground.points(pixel)
+        if points is None or not points.seen[0]:
+            return {}
+        return {
+            "lon_deg": float(points.lon_deg[0]),
+            "lat_deg": float(points.lat_deg[0]),
+            "error_major_m": float(points.error_major_m[0]),
+            "error_minor_m": float(points.error_minor_m[0]),
+            "error_azimuth_deg": float(points.error_azimuth_deg[0]),
+        }
+
     def _tell(self, reading: Reading, time_ns: int) -> Observation:
         thing = f"{self.camera.id}/{reading.thing}" if reading.thing else self.camera.id
+        place = {} if reading.at_px is None else self._on_the_ground(np.array([reading.at_px]))
         return Observation(
             source="vision",
             thing_id=thing,
@@ -380,6 +385,7 @@ class CameraWatch:
             received_ns=time_ns,
             measures=reading.measures,
             labels=reading.labels | {"camera_id": self.camera.id},
+            **place,  # type: ignore[arg-type]
         )
 
     def _nothing(self, state: PictureState) -> Look:

@@ -77,12 +77,16 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """A number that a detector tells now and then: a count, a level."""
+    """A number that a detector tells now and then: a count, a level.
+
+    ``at_px`` is the point of the ground that it is about, where there is one.
+    """
 
     kind: str
     thing: str
     measures: dict[str, float]
     labels: dict[str, str] = {}
+    at_px: tuple[float, float] | None = None
 
 
 class Notes(NamedTuple):
