@@ -50,6 +50,9 @@ MIN_CELL_ULPS = 1e8
 
 _MOST_WORDS = 2**31 - 4
 
+#: Up to this many points the kernel that is cheaper to call answers: a batch of the stream.
+_FEW = 512
+
 #: Types made once: for a batch of one point, making them is a part of the cost.
 _FLOAT = np.dtype(np.float64)
 _INT = np.dtype(np.int64)
@@ -168,7 +171,10 @@ class CellTable:
             GeometryError: The arrays do not fit each other.
         """
         xs, ys = _points(x, y)
-        found = np.empty(len(xs), _INT)
+        found = np.empty(xs.shape, _INT)
+        if len(xs) <= _FEW:
+            kernels.find_few(self._words, self._numbers, xs, ys, self.closed, found)
+            return found
         find: native.FindFirst = kernels.find_first
         if self.native and len(xs) >= native.LEAST_POINTS:
             find = native.find_first() or find
@@ -412,7 +418,8 @@ class NearestTable:
 def _points(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     xs = np.ascontiguousarray(x, _FLOAT)
     ys = np.ascontiguousarray(y, _FLOAT)
-    if xs.ndim != 1 or ys.ndim != 1 or len(xs) != len(ys):
+    shape = xs.shape
+    if len(shape) != 1 or ys.shape != shape:
         raise GeometryError(f"x and y must have one shape (n,), got {xs.shape} and {ys.shape}")
     return xs, ys
 

@@ -26,6 +26,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.cpython.unsafe.tuple import tuple_setitem
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -55,11 +56,21 @@ _SPARE = 1e-6
 #: Relative rounding error of the quick sign (Shewchuk 1997, ccwerrboundA).
 _QUICK_ERROR = 3.3306690738754716e-16
 _SPLITTER = 134217729.0
+_TWELVE = (0.0,) * 12
 
 
 def compiled(function: _F) -> _F:
     """Have numba compile a function, once for each machine: the result is kept on disk."""
     return cast("_F", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def compiled_bare(function: _F) -> _F:
+    """Likewise without counting references to arrays, half of the cost of a call of one point.
+
+    What is compiled so may not make arrays, nor what it calls.
+    """
+    options = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+    return cast("_F", numba.njit(**options)(function))
 
 
 def _generate_prefetch(typingctx: Any, array: Any, index: Any) -> Any:
@@ -93,7 +104,7 @@ def _cell_of(value: float, start: float, per_unit: float) -> int:
 @compiled
 def _exact_sign(x1: float, y1: float, x2: float, y2: float, x: float, y: float) -> int:
     """Sign of (x2-x1)*(y-y1) - (x-x1)*(y2-y1), without error: a sum of exact products."""
-    sums = np.zeros(12)
+    sums = _TWELVE  # a tuple: an array would have to be counted, see compiled_bare
     count = 0
     for term in range(6):
         if term == 0:
@@ -121,9 +132,10 @@ def _exact_sign(x1: float, y1: float, x2: float, y2: float, x: float, y: float) 
             for k in range(count):
                 total = q + sums[k]
                 virtual = total - q
-                sums[k] = (q - (total - virtual)) + (sums[k] - virtual)
+                rest_k = (q - (total - virtual)) + (sums[k] - virtual)
+                sums = tuple_setitem(sums, k, rest_k)
                 q = total
-            sums[count] = q
+            sums = tuple_setitem(sums, count, q)
             count += 1
     for k in range(count - 1, -1, -1):
         if sums[k] > 0.0:
@@ -232,6 +244,38 @@ def find_first(words: I32, numbers: F64, x: F64, y: F64, closed: bool, found: I6
             _ask_for_edges(words, found[open_rows[j]], numbers)
         for j in range(count):
             k = open_rows[j]
+            at = -1 - found[k]
+            found[k] = EMPTY
+            for _ in range(words[at - 1]):
+                if _inside(words, at, numbers, x[k], y[k], closed):
+                    found[k] = words[at]
+                    break
+                at += 2 + (words[at + 1] >> 1)
+
+
+@compiled_bare
+def find_few(words: I32, numbers: F64, x: F64, y: F64, closed: bool, found: I64) -> None:
+    """As :func:`find_first`, cheaper to call; ``found`` is all the room that it takes."""
+    west, south, east, north = numbers[0], numbers[1], numbers[2], numbers[3]
+    per_unit, columns = numbers[4], int(numbers[5])
+    for k in range(len(x)):
+        px, py = x[k], y[k]
+        found[k] = EMPTY
+        if west <= px <= east and south <= py <= north:
+            place = int((py - south) * per_unit) * columns + int((px - west) * per_unit)
+            found[k] = place
+            _prefetch(words, place)
+    for k in range(len(x)):
+        if found[k] >= 0:
+            value = words[found[k]]
+            found[k] = value
+            if value < EMPTY:
+                _ask_for_list(words, value)
+    for k in range(len(x)):
+        if found[k] < EMPTY:
+            _ask_for_edges(words, found[k], numbers)
+    for k in range(len(x)):
+        if found[k] < EMPTY:
             at = -1 - found[k]
             found[k] = EMPTY
             for _ in range(words[at - 1]):

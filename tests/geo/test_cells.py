@@ -109,9 +109,12 @@ def as_mask(table: CellTable, points: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def check_first(table: CellTable, points: NDArray[np.float64], wanted: NDArray[np.int64]) -> None:
-    """Both kernels, and a few points as well as many."""
+    """All kernels: for a few points, for more, and for many."""
     x, y = points.T
     assert (table.first(x, y) == wanted).all()
+    some = range(0, len(x), 300)
+    parts = [table.first(x[start : start + 300], y[start : start + 300]) for start in some]
+    assert (np.concatenate(parts) == wanted).all()
     times = -(-native.LEAST_POINTS // len(x))
     for by_c in {False, table.native}:
         table.native = by_c
