@@ -133,6 +133,35 @@ class FromAboveSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     least_seen_ratio: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.6
 
 
+class WaterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Standing water. Without a dry picture the first five are taken to be dry."""
+
+    dry_picture: str | None = None  #: relative to this file
+    sample_s: Positive = 2.0  #: the median of five pictures is looked at
+    min_area_m2: Positive = 2.0
+    min_area_px: Annotated[int, msgspec.Meta(ge=1)] = 200  #: of the analysis picture
+    new_after_s: Positive = 10.0
+    gone_after_s: Positive = 30.0
+    update_every_s: Positive = 60.0
+
+
+class GaugeMark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A point of a gauge whose level was measured."""
+
+    pixel: Pixel
+    level_m: float
+
+
+class GaugeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line up a wall or staff, from its lowest mark to its highest."""
+
+    id: str
+    marks: tuple[GaugeMark, ...]
+    dry_picture: str | None = None  #: relative to this file
+    width_px: Annotated[float, msgspec.Meta(ge=3.0, le=200.0)] = 15.0  #: of the full picture
+    every_s: Positive = 60.0
+
+
 class DetectorsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which detectors run; those left out do not."""
 
@@ -142,6 +171,8 @@ class DetectorsSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     onnx: OnnxSpec | None = None
     falling: FallingSpec | None = None
     from_above: FromAboveSpec | None = None
+    standing_water: WaterSpec | None = None
+    gauges: tuple[GaugeSpec, ...] = ()
 
 
 class CameraFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,12 +204,22 @@ def read_camera_file(path: Path) -> CameraFile:
     except (OSError, UnicodeDecodeError) as exc:
         raise CameraFileError(f"{path}: cannot be read: {exc}") from exc
     camera = parse_camera_file(text, str(path))
-    onnx = camera.detectors.onnx
-    if onnx is None:
-        return camera
-    beside = msgspec.structs.replace(onnx, model=str(path.parent / onnx.model))
-    detectors = msgspec.structs.replace(camera.detectors, onnx=beside)
-    return msgspec.structs.replace(camera, detectors=detectors)
+    return msgspec.structs.replace(camera, detectors=_beside(camera.detectors, path.parent))
+
+
+def _beside(detectors: DetectorsSpec, folder: Path) -> DetectorsSpec:
+    """The same with the files that it names found from a folder."""
+    replace = msgspec.structs.replace
+    onnx, water = detectors.onnx, detectors.standing_water
+    if onnx is not None:
+        onnx = replace(onnx, model=str(folder / onnx.model))
+    if water is not None and water.dry_picture is not None:
+        water = replace(water, dry_picture=str(folder / water.dry_picture))
+    gauges = tuple(
+        one if one.dry_picture is None else replace(one, dry_picture=str(folder / one.dry_picture))
+        for one in detectors.gauges
+    )
+    return replace(detectors, onnx=onnx, standing_water=water, gauges=gauges)
 
 
 def parse_camera_file(text: str, where: str) -> CameraFile:
@@ -204,6 +245,7 @@ def parse_camera_file(text: str, where: str) -> CameraFile:
                 f"got {len(zone.polygon_px)}"
             )
     names = [zone.id for zone in camera.zones] + [line.id for line in camera.lines]
+    names += [gauge.id for gauge in camera.detectors.gauges]
     if twice := {name for name in names if names.count(name) > 1}:
         raise CameraFileError(f"{where}: the id {min(twice)!r} comes twice")
     falling = camera.detectors.falling

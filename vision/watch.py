@@ -1,6 +1,7 @@
 """Watches decoded pictures of one camera: quality, background, tracks, detectors, events.
 
-Pure, but for the file of a model, read once when the watch is made.
+Pure, but for the files that the camera's file names (a model, dry pictures), read once when the
+watch is made.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from core.units import NS_PER_S
 from vision.background import DualBackground, Foreground
 from vision.blur import blur, private_mask
 from vision.boxes import Floats
-from vision.camera_file import CameraFile
+from vision.camera_file import CameraFile, CameraFileError
 from vision.detections import Image, Mask, find_blobs
 from vision.detectors.falling import FALLING_OBJECT, FallingDetector
 from vision.detectors.fire import FLAME, SMOKE, FireDetector
@@ -36,7 +37,9 @@ from vision.detectors.protocol import (
     Sighting,
     foot_points,
 )
+from vision.detectors.standing_water import STANDING_WATER, StandingWaterDetector
 from vision.detectors.static import STATIC_OBJECT, StaticDetector
+from vision.detectors.water_gauge import WaterGaugeDetector
 from vision.events import Event, EventKeeper
 from vision.ground import Ground, PointsGround, PoseGround
 from vision.people import find_people
@@ -81,6 +84,9 @@ class CameraWatch:
         self.counts: dict[str, int] = {}
         onnx = camera.detectors.onnx
         self._model = None if onnx is None else OnnxModel(Path(onnx.model))
+        water = camera.detectors.standing_water
+        self._dry = None if water is None else _read_dry(water.dry_picture)
+        self._dry_gauges = [_read_dry(gauge.dry_picture) for gauge in camera.detectors.gauges]
         self._projector = projector
         self._size_px: tuple[int, int] | None = None
         self._pose: CameraPose | None = None
@@ -257,6 +263,12 @@ class CameraWatch:
             start, end = np.array(wanted.falling.reference_px) * self._to_small
             long_px = max(float(np.hypot(*(end - start))), 1e-6)
             chosen.append(FallingDetector(wanted.falling, wanted.falling.reference_m / long_px))
+        water = wanted.standing_water
+        if water is not None:
+            chosen.append(StandingWaterDetector(water, self._dry))
+        for gauge, dry in zip(wanted.gauges, self._dry_gauges, strict=True):
+            marks = np.array([mark.pixel for mark in gauge.marks]) * self._to_small
+            chosen.append(WaterGaugeDetector(gauge, marks, dry))
         self._detectors = [one for one in chosen if one is not None]
         fire, onnx = wanted.fire, wanted.onnx
         self._events = EventKeeper(
@@ -266,6 +278,9 @@ class CameraWatch:
                 FLAME: Patience(2.0 if fire is None else fire.flame_after_s, 3.0, 10.0, 0.6),
                 SMOKE: Patience(4.0 if fire is None else fire.smoke_after_s, 5.0, 10.0, 0.6),
                 FALLING_OBJECT: Patience(0.0, 0.0),
+                STANDING_WATER: Patience(10.0, 30.0)
+                if water is None
+                else Patience(water.new_after_s, water.gone_after_s, water.update_every_s),
                 CAMERA_OBJECT: Patience(1.0, 3.0)
                 if onnx is None
                 else Patience(onnx.new_after_s, onnx.gone_after_s),
@@ -419,6 +434,16 @@ class _Scaled:
 
     def points(self, pixels: Floats) -> GroundPoints | None:
         return self._ground.points(pixels / self._scale)
+
+
+def _read_dry(path: str | None) -> Image | None:
+    """A picture of the dry place; None where none is named."""
+    if path is None:
+        return None
+    picture = cv2.imread(path, cv2.IMREAD_COLOR)
+    if picture is None:
+        raise CameraFileError(f"{path}: dry_picture: cannot be read as a picture")
+    return np.asarray(picture, np.uint8)
 
 
 def _filled(polygon: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.units import NS_PER_S
 from vision.camera_file import FromAboveSpec
 from vision.detections import Image
-from vision.detectors.protocol import Area, Notes, Reading, Scene
+from vision.detectors.protocol import Area, Notes, Reading, Scene, pixel_areas_m2
 
 BARE_SOIL = "detection.bare_soil"
 VEGETATION = "detection.vegetation"
@@ -79,7 +79,7 @@ class FromAboveDetector:
             return Notes()
         self._due_ns = scene.time_ns + round(self._spec.every_s * NS_PER_S)
         cover = ground_cover(scene.image, self._spec)
-        pixel_m2 = _pixel_areas(scene)
+        pixel_m2 = pixel_areas_m2(scene)
         readings: list[Reading] = []
         sites = scene.areas_of(*SITES) or [_everything(scene)]
         for site in sites:
@@ -179,19 +179,3 @@ def _everything(scene: Scene) -> Area:
     height, width = scene.allowed.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     return Area("view", "site", corners, np.ones((height, width), np.bool_), None, float("nan"))
-
-
-def _pixel_areas(scene: Scene) -> NDArray[np.float32] | None:
-    """Square metres of ground in each pixel, (h, w); NaN above the horizon; None if unknown."""
-    if scene.ground is None:
-        return None
-    height, width = scene.allowed.shape
-    # A raster of corners of 8 pixels: within a cell the scale hardly changes.
-    us, vs = np.arange(0, width + 8, 8), np.arange(0, height + 8, 8)
-    corners = np.stack(np.meshgrid(us, vs), axis=-1).reshape(-1, 2).astype(np.float64)
-    places = scene.ground.metres(corners).reshape(len(vs), len(us), 2)
-    one, two = places[1:, 1:] - places[:-1, :-1], places[1:, :-1] - places[:-1, 1:]
-    cells = np.abs(one[..., 0] * two[..., 1] - one[..., 1] * two[..., 0]) / 2.0 / 64.0
-    return np.asarray(
-        np.repeat(np.repeat(cells, 8, axis=0), 8, axis=1)[:height, :width], np.float32
-    )

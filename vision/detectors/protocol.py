@@ -140,6 +140,22 @@ def sizes_m(xyxy: Floats, ground: Ground | None) -> Floats:
     return np.asarray(np.maximum(across, np.hypot(*(bottom - top).T)))
 
 
+def pixel_areas_m2(scene: Scene) -> NDArray[np.float32] | None:
+    """Square metres of ground in each pixel, (h, w); NaN above the horizon; None if unknown."""
+    if scene.ground is None:
+        return None
+    height, width = scene.allowed.shape
+    # A raster of corners of 8 pixels: within a cell the scale hardly changes.
+    us, vs = np.arange(0, width + 8, 8), np.arange(0, height + 8, 8)
+    corners = np.stack(np.meshgrid(us, vs), axis=-1).reshape(-1, 2).astype(np.float64)
+    places = scene.ground.metres(corners).reshape(len(vs), len(us), 2)
+    one, two = places[1:, 1:] - places[:-1, :-1], places[1:, :-1] - places[:-1, 1:]
+    cells = np.abs(one[..., 0] * two[..., 1] - one[..., 1] * two[..., 0]) / 2.0 / 64.0
+    return np.asarray(
+        np.repeat(np.repeat(cells, 8, axis=0), 8, axis=1)[:height, :width], np.float32
+    )
+
+
 def area_of(
     xyxy: tuple[float, float, float, float], areas: Sequence[Area], ground: Ground | None
 ) -> Area | None:
