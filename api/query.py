@@ -221,6 +221,7 @@ def incident_filter(
         unit_id=(given["unit"] or "")[:_MAX_CHARS],
         worker_id=(given["worker"] or "")[:_MAX_CHARS],
         thing_id=(given["thing"] or "")[:_MAX_CHARS],
+        parent_id=(given["parent"] or "")[:_MAX_CHARS],
     )
 
 

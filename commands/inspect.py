@@ -15,6 +15,7 @@ from geo.city import load_city
 from scenarios.loader import load_packs
 from scenarios.routing import Assignment, considered
 from store.cases import CaseStore
+from store.filters import IncidentFilter
 
 
 def open_to_read(settings: Settings) -> CaseStore:
@@ -63,6 +64,9 @@ def print_explanation(settings: Settings, wanted: str, console: Console) -> None
     store = open_to_read(settings)
     try:
         found = store.detail(store.id_of(wanted))
+        parent_id = found.incident.parent_id
+        parent = None if parent_id is None else store.detail(parent_id).incident
+        parts = store.list_incidents(IncidentFilter(parent_id=found.incident.id)).rows
     finally:
         store.close()
     incident, place = found.incident, found.incident.place
@@ -73,6 +77,17 @@ def print_explanation(settings: Settings, wanted: str, console: Console) -> None
     console.print(f"{place.area_name or place.unplaced or ''}  {place.lon_deg}, {place.lat_deg}")
     console.print(incident.explanation.zh)
     console.print(incident.explanation.en)
+    if parent is not None:
+        console.print(
+            f"上级案件 Part of: {parent.case_number}  {parent.scenario_name.zh} "
+            f"{parent.scenario_name.en}  {parent.status.value}"
+        )
+    for row in parts:
+        part = msgspec.json.decode(row.body)
+        name = part["scenario_name"]
+        console.print(
+            f"下级案件 Has part: {part['case_number']}  {name['zh']} {name['en']}  {part['status']}"
+        )
     sources = Table("time", "source", "thing", "rule", "edge", "because", title="证据 Evidence")
     for body in found.evidence:
         one = msgspec.json.decode(body)

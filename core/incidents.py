@@ -102,6 +102,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     0 in time, 1 warned, 2 overdue at the unit, 3 at the district, 4 at the city;
     ``next_alert_ns`` is when it rises. ``before_photos`` and ``after_photos`` are people's own
     pictures, ``snapshot`` is a camera's. ``verdict`` is what a person found it to be.
+    ``parent_id`` is the incident that it is part of (one burst pipe, twelve floods).
     """
 
     id: Annotated[str, PUBLIC]
@@ -144,6 +145,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     before_photos: Annotated[tuple[str, ...], SENSITIVE] = ()
     after_photos: Annotated[tuple[str, ...], SENSITIVE] = ()
     verdict: Annotated[str | None, PUBLIC] = None
+    parent_id: Annotated[str | None, PUBLIC] = None
     version: Annotated[int, PUBLIC] = 1
 
 

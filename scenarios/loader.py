@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -37,6 +37,7 @@ from scenarios.model import (
     Domain,
     GroupBy,
     Inhibit,
+    PartOf,
     Rate,
     Receiver,
     Route,
@@ -69,6 +70,7 @@ _SCENARIO_KEYS = (
     "accepts_reports",
     "correlate",
     "inhibited_by",
+    "part_of",
     "deadline",
     "route",
     "closes_when",
@@ -130,7 +132,20 @@ def load_packs(folder: Path | None = None) -> tuple[Scenario, ...]:
         for name in scenario.inhibited_by.scenarios if scenario.inhibited_by else ():
             if name not in found:
                 raise RuleError(f"{path}: inhibited_by.scenarios: {_unknown(name, sorted(found))}")
+        if scenario.part_of is not None:
+            _check_parent(path, scenario.part_of.scenario, found)
     return tuple(found[key][1] for key in sorted(found))
+
+
+def _check_parent(path: Path, parent: str, found: Mapping[str, tuple[Path, Scenario]]) -> None:
+    if parent not in found:
+        raise RuleError(f"{path}: part_of.scenario: {_unknown(parent, sorted(found))}")
+    further = found[parent][1].part_of
+    if further is not None:
+        raise RuleError(
+            f"{path}: part_of.scenario: {parent!r} is itself part of {further.scenario!r}; "
+            "a scenario that is part of no other is accepted"
+        )
 
 
 def parse_scenario(text: str, file: str) -> Scenario:
@@ -340,6 +355,7 @@ def _scenario(value: _Value) -> Scenario:
         accepts_reports=reports,
         correlate=correlate,
         inhibited_by=_or(table.may("inhibited_by"), lambda one: _inhibit(one, scenario_id), None),
+        part_of=_or(table.may("part_of"), lambda one: _part_of(one, scenario_id), None),
         deadline=deadline,
         route=route,
         closes_when=closes_when,
@@ -617,6 +633,18 @@ def _inhibit(value: _Value, scenario_id: str) -> Inhibit:
         names.refuse("found the scenario itself; other scenarios are accepted")
     radius = table.must("radius_m", "a number from 0 to 1000").number(0.0, 1000.0)
     return Inhibit(scenarios=scenarios, radius_m=radius)
+
+
+def _part_of(value: _Value, scenario_id: str) -> PartOf:
+    table = value.table("scenario", "radius_m", "within")
+    named = table.must("scenario", "a scenario's id")
+    if named.text() == scenario_id:
+        named.refuse("found the scenario itself; another scenario is accepted")
+    return PartOf(
+        scenario=named.text(),
+        radius_m=table.must("radius_m", "a number from 0 to 5000").number(0.0, 5000.0),
+        within_s=table.must("within", "a duration like 2h").duration_s(),
+    )
 
 
 def _deadline(value: _Value) -> Deadline:

@@ -221,6 +221,17 @@ class Inhibit(msgspec.Struct, frozen=True, kw_only=True):
     radius_m: float
 
 
+class PartOf(msgspec.Struct, frozen=True, kw_only=True):
+    """A case is part of an open one of that scenario so near, begun so soon before or after.
+
+    It stays a case of its own, names its parent, and goes to the parent's unit.
+    """
+
+    scenario: str
+    radius_m: float
+    within_s: float
+
+
 class Deadline(msgspec.Struct, frozen=True, kw_only=True):
     """How long the responsible unit has, and which hours count."""
 
@@ -254,6 +265,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     still_every_s: float = 600.0
     accepts_reports: bool = False
     inhibited_by: Inhibit | None = None
+    part_of: PartOf | None = None
 
     @property
     def report_rule(self) -> str:

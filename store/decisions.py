@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Select, and_, bindparam, func, or_, select, union
+from sqlalchemy import Select, and_, bindparam, exists, func, or_, select, union
 from sqlalchemy.engine import Connection
 
 from core.city import Unit, Worker
@@ -26,6 +26,7 @@ from core.incidents import (
     HistoryEntry,
     Incident,
     Status,
+    Text,
     incident_id,
 )
 from core.units import CHINA, NS_PER_S, seconds_to_ns
@@ -40,6 +41,7 @@ from scenarios.correlation import (
 from scenarios.deadlines import deadline_ns
 from scenarios.escalation import LEVEL_NAMES, Level, is_due, next_alert_ns
 from scenarios.explain import explain
+from scenarios.grouping import NOT_TAKEN, explain_parent, parent_of, together_with
 from scenarios.model import GroupBy, Scenario
 from scenarios.routing import Assignment, assign
 from scenarios.steps import dispatched
@@ -84,6 +86,7 @@ class ChangeKind(StrEnum):
     REWORK = "rework"
     ESCALATED = "escalated"
     VERDICT = "verdict"
+    GROUPED = "grouped"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +207,7 @@ class Case:
             "next_alert_ns": one.next_alert_ns,
             "unit_id": one.unit_id,
             "worker_id": one.worker_id,
+            "parent_id": one.parent_id,
             "version": one.version,
             "process_version": self.process_version,
             "record": _MSGPACK.encode(one),
@@ -317,25 +321,34 @@ class DecisionTransaction:
 
     def assign(self, place: Place, scenario: Scenario, at_ns: int) -> Assignment:
         """Choose who must act at an instant, by the load that there is now."""
+        load = self._open_tasks()
+        chosen = assign(
+            place, scenario, self._policies.units, self._policies.workers, load, at_ns=at_ns
+        )
+        if chosen.worker_id is not None:
+            load[chosen.worker_id] = load.get(chosen.worker_id, 0) + 1
+        return chosen
+
+    def _open_tasks(self) -> dict[str, int]:
+        """Open tasks of each worker; a part that goes with its parent is no further task."""
         if self._load is None:
-            table = tables.incidents
+            table, parent = tables.incidents, tables.incidents.alias("parent")
+            with_parent = exists().where(
+                parent.c.id == table.c.parent_id,
+                parent.c.worker_id == table.c.worker_id,
+                parent.c.is_open.is_(True),
+            )
             counted = self._connection.execute(
                 select(table.c.worker_id, func.count())
-                .where(table.c.is_open.is_(True), table.c.worker_id.is_not(None))
+                .where(
+                    table.c.is_open.is_(True),
+                    table.c.worker_id.is_not(None),
+                    or_(table.c.parent_id.is_(None), ~with_parent),
+                )
                 .group_by(table.c.worker_id)
             )
             self._load = {str(worker): int(count) for worker, count in counted}
-        chosen = assign(
-            place,
-            scenario,
-            self._policies.units,
-            self._policies.workers,
-            self._load,
-            at_ns=at_ns,
-        )
-        if chosen.worker_id is not None:
-            self._load[chosen.worker_id] = self._load.get(chosen.worker_id, 0) + 1
-        return chosen
+        return self._load
 
     def finish(self) -> list[Change]:
         """Write everything; gives the feed's new lines in order."""
@@ -464,7 +477,10 @@ class DecisionTransaction:
                 self._cases[case_id].raises[key] = HeldRaise(source, active, confidence)
 
     def _open(self, event: Event, scenario: Scenario, logged_ns: int) -> None:
-        assignment = self.assign(event.place, scenario, logged_ns)
+        parent = self._parent(event.place, event.began_ns, scenario)
+        assignment = None if parent is None else together_with(parent.incident)
+        if assignment is None:
+            assignment = self.assign(event.place, scenario, logged_ns)
         due_ns = deadline_ns(logged_ns, scenario.deadline)
         incident = Incident(
             id=incident_id(scenario.id, event.id),
@@ -490,6 +506,7 @@ class DecisionTransaction:
             event_count=0,
             filed_ns=logged_ns,
             dispatched_ns=logged_ns,
+            parent_id=None if parent is None else parent.incident.id,
             version=0,
         )
         alert_ns = next_alert_ns(incident, scenario.deadline)
@@ -515,6 +532,101 @@ class DecisionTransaction:
                 for action, before, after, reason in steps
             )
         )
+        self._regroup_parts(case, logged_ns)
+
+    def _parent(self, place: Place, began_ns: int, scenario: Scenario) -> Case | None:
+        """The open case that a case of this scenario, here and then, is part of."""
+        part_of = scenario.part_of
+        if part_of is None:
+            return None
+        self._load_open(part_of.scenario, _box_around(place, part_of.radius_m))
+        candidates = [
+            case.as_candidate()
+            for case in self._cases.values()
+            if case.incident.scenario == part_of.scenario
+        ]
+        found = parent_of(place, began_ns, part_of, candidates)
+        return None if found is None else self._cases[found.incident_id]
+
+    def _open_parent(self, incident: Incident) -> Case | None:
+        """The parent that a case names, while that is open."""
+        parent = None if incident.parent_id is None else self.case(incident.parent_id)
+        return parent if parent and parent.incident.status in OPEN_STATUSES else None
+
+    def _load_open(self, scenario: str, box: Box | None) -> None:
+        if box is not None:
+            edges = zip(("west", "south", "east", "north"), box, strict=True)
+            self._load_cases(_OPEN_NEAR, {"scenario": scenario, **dict(edges)})
+
+    def _regroup_parts(self, parent: Case, logged_ns: int) -> None:
+        """Let a case that is new, or known better now, have the parts that it has."""
+        own = parent.incident
+        for scenario in self._policies.scenarios.values():
+            if scenario.part_of is None or scenario.part_of.scenario != own.scenario:
+                continue
+            box = _box_around(own.place, scenario.part_of.radius_m)
+            self._load_open(scenario.id, box)
+            self._load_cases(_BY_PARENT, {"parent_id": own.id})
+            for case in list(self._cases.values()):
+                one = case.incident
+                if one.scenario == scenario.id and (
+                    one.parent_id == own.id or _in_box(one.place, box)
+                ):
+                    self._regroup(case, scenario, logged_ns)
+
+    def _regroup(self, case: Case, scenario: Scenario, logged_ns: int) -> None:
+        """Let a case name the parent that it has by now, and go where that is handled.
+
+        Whoever works on it already goes on; a parent that is closed stays its parent.
+        """
+        before = case.incident
+        if scenario.part_of is None or before.status not in OPEN_STATUSES:
+            return
+        parent = self._parent(before.place, before.began_ns, scenario)
+        former = self._open_parent(before)
+        if parent is former:
+            return
+        chosen: Assignment | None = None
+        if before.status in NOT_TAKEN:
+            chosen = None if parent is None else together_with(parent.incident)
+            own = former is None or former.incident.worker_id != before.worker_id
+            load = self._open_tasks()
+            if chosen is not None and own and before.worker_id is not None:
+                load[before.worker_id] = max(0, load.get(before.worker_id, 0) - 1)
+            elif chosen is None and not own:
+                chosen = self.assign(before.place, scenario, logged_ns)
+        if parent is None:
+            reason = Text("不再属于上级案件", "it is part of no other case any more")
+        else:
+            together = chosen is not None and chosen.unit_id == parent.incident.unit_id
+            reason = explain_parent(parent.incident, together=together)
+        changes: dict[str, Any] = {
+            "parent_id": None if parent is None else parent.incident.id,
+            "explanation": Text(
+                f"{before.explanation.zh}\n后来：{reason.zh}。",
+                f"{before.explanation.en}\nSince then: {reason.en}.",
+            ),
+            "updated_ns": max(before.updated_ns, logged_ns),
+        }
+        if chosen is not None:
+            changes |= {
+                "unit_id": chosen.unit_id,
+                "unit_name": chosen.unit_name,
+                "worker_id": chosen.worker_id,
+                "worker_name": chosen.worker_name,
+            }
+        case.change(**changes)
+        case.record(
+            HistoryEntry(
+                at_ns=logged_ns,
+                actor=SYSTEM,
+                action="group",
+                from_status=before.status,
+                to_status=before.status,
+                reason=reason.zh,
+            )
+        )
+        self.tell(case, ChangeKind.GROUPED, logged_ns)
 
     def _attach(
         self,
@@ -578,6 +690,10 @@ class DecisionTransaction:
         else:
             kind = ChangeKind.EVIDENCE
         self.tell(case, kind, logged_ns, event)
+        known_better = (before.place, before.began_ns) != (changes["place"], changes["began_ns"])
+        if before.version > 0 and (known_better or rework is not None):
+            self._regroup(case, scenario, logged_ns)
+            self._regroup_parts(case, logged_ns)
 
     def _keep(self, event: Event, case_id: str | None) -> None:
         self._evidence.append(
@@ -673,6 +789,16 @@ def _candidate_queries() -> tuple[Select[Any], Select[Any], Select[Any]]:
 
 
 _BY_RAISE, _BY_THING, _BY_PLACE = _candidate_queries()
+_OPEN_NEAR = select(*_CASE_COLUMNS).where(
+    tables.incidents.c.scenario == bindparam("scenario"),
+    tables.incidents.c.is_open.is_(True),
+    tables.incidents.c.lon_deg.between(bindparam("west"), bindparam("east")),
+    tables.incidents.c.lat_deg.between(bindparam("south"), bindparam("north")),
+)
+_BY_PARENT = select(*_CASE_COLUMNS).where(
+    tables.incidents.c.parent_id == bindparam("parent_id"),
+    tables.incidents.c.is_open.is_(True),
+)
 
 
 def _could_be_meant(case: Case, event: Event, box: Box | None) -> bool:
@@ -680,7 +806,11 @@ def _could_be_meant(case: Case, event: Event, box: Box | None) -> bool:
         return False
     if any(key.thing_id == event.thing_id for key in case.raises):
         return True
-    lon, lat = case.incident.place.lon_deg, case.incident.place.lat_deg
+    return _in_box(case.incident.place, box)
+
+
+def _in_box(place: Place, box: Box | None) -> bool:
+    lon, lat = place.lon_deg, place.lat_deg
     if box is None or lon is None or lat is None:
         return False
     west, south, east, north = box

@@ -42,6 +42,7 @@ class IncidentFilter(msgspec.Struct, frozen=True, kw_only=True):
     unit_id: str = ""
     worker_id: str = ""
     thing_id: str = ""
+    parent_id: str = ""
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +145,8 @@ def incident_conditions(wanted: IncidentFilter) -> list[ColumnElement[bool]]:
                 table.c.department_en.in_(wanted.departments),
             )
         )
+    if wanted.parent_id:
+        found.append(table.c.parent_id == wanted.parent_id)
     if wanted.unit_id:
         found.append(table.c.unit_id == wanted.unit_id)
     if wanted.worker_id:

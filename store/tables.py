@@ -55,6 +55,7 @@ incidents = Table(
     Column("next_alert_ns", BigInteger),
     Column("unit_id", Key),
     Column("worker_id", Key),
+    Column("parent_id", Key),
     Column("version", Integer, nullable=False),
     # The version at which the status last changed: evidence that came since takes nothing
     # away from a person who decided on an older version.
@@ -88,6 +89,8 @@ Index(
 )
 Index("incidents_by_alert", incidents.c.next_alert_ns)
 Index("incidents_open_load", incidents.c.is_open, incidents.c.worker_id)
+
+Index("incidents_by_parent", incidents.c.parent_id)
 
 #: The raises that an incident holds; ``active`` until their clear came.
 raises = Table(

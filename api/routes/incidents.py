@@ -30,6 +30,7 @@ _LIST = Parameters(
     Parameter("severity", f"Of {', '.join(Severity)}; separated by commas."),
     Parameter("status", f"Of {', '.join(Status)}, or open; separated by commas."),
     Parameter("thing", "Id of a thing that is evidence of it."),
+    Parameter("parent", "Id of the incident that they are part of."),
     Parameter("unit", "Id of the responsible unit."),
     Parameter("worker", "Id of the grid worker."),
     *PAGES,

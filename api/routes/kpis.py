@@ -47,7 +47,7 @@ _BEHIND = Parameters(
 )
 
 #: Filters of incidents that figures do not take: they would make a figure of itself.
-_UNUSED: dict[str, str | None] = {"status": None, "thing": None}
+_UNUSED: dict[str, str | None] = {"status": None, "thing": None, "parent": None}
 
 
 def build_router(services: Services) -> APIRouter:

@@ -45,6 +45,14 @@ async def test_list_and_detail(site: Any, client: httpx.AsyncClient) -> None:
     assert answer.headers["etag"] == '"2"'
 
 
+async def test_incidents_that_are_part_of_another(site: Any, client: httpx.AsyncClient) -> None:
+    site.apply(site.event(30))
+    [one] = (await client.get("/incidents")).json()["incidents"]
+    assert one["parent_id"] is None
+    answer = await client.get("/incidents", params={"parent": one["id"]})
+    assert answer.json() == {"incidents": [], "next": None}
+
+
 async def test_geojson(site: Any, client: httpx.AsyncClient) -> None:
     site.apply(*(site.event(n, thing=f"m-{n}", north_m=n * 50) for n in range(3)))
     for request in (

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from builders import an_event, an_event_batch, at_s
+from msgspec.structs import replace
 from rich.console import Console
 
 from commands.inspect import print_check, print_explanation, print_quarantine
@@ -15,6 +16,7 @@ from core.ports import Rejection
 from core.settings import Settings, load_settings
 from geo.city import City, load_city
 from scenarios.loader import load_packs
+from scenarios.model import PartOf
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,26 @@ def test_explain_tells_the_story_by_case_number(settings: Settings, city: City) 
     assert "道路积水" in text
     assert "water-0001" in text
     assert "dispatch" in text
+
+
+def test_explain_names_the_parent_and_the_parts(settings: Settings, city: City) -> None:
+    part_of = PartOf(scenario="gas-leak", radius_m=300.0, within_s=3600.0)
+    packs = tuple(
+        replace(one, part_of=part_of) if one.id == "road-flooding" else one for one in load_packs()
+    )
+    store = open_store(settings, city, packs)
+    leak = an_event(scenario="gas-leak", rule="gas-leak/sensor", thing_id="gas-1")
+    parent, part = (
+        change.incident for change in store.apply([an_event_batch(leak, an_event(5))], at_s(9))
+    )
+    store.close()
+    for wanted, told in (
+        (parent, f"Has part: {part.case_number}"),
+        (part, f"Part of: {parent.case_number}"),
+    ):
+        console = _console()
+        print_explanation(settings, wanted.case_number, console)
+        assert told in console.export_text()
 
 
 def test_what_is_not_there_is_told(settings: Settings, city: City) -> None:
