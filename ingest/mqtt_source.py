@@ -30,6 +30,7 @@ from core.errors import ServiceError
 from core.ports import RawMessage
 from ingest import metrics
 from ingest.broker import BrokerAddress
+from ingest.mqtt_client import BufferedClient
 
 log = logging.getLogger("ingest.mqtt")
 
@@ -266,8 +267,8 @@ class MqttSource:
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
             self.reconnects += 1
 
-    def _build_client(self) -> Client:
-        client = Client(
+    def _build_client(self) -> BufferedClient:
+        client = BufferedClient(
             CallbackAPIVersion.VERSION2,
             client_id=self.client_id,
             clean_session=not self._persistent,
@@ -288,7 +289,7 @@ class MqttSource:
         client.on_socket_register_write = lambda *_: None
         return client
 
-    def _serve(self, client: Client) -> None:
+    def _serve(self, client: BufferedClient) -> None:
         """Move bytes until the connection ends or we are to stop."""
         with selectors.DefaultSelector() as selector:
             sock: Any = client.socket()
@@ -301,7 +302,9 @@ class MqttSource:
                     selectors.EVENT_WRITE if client.want_write() else 0
                 )
                 watched = self._watch(selector, sock, watched, wanted)
-                pending = reading and bool(getattr(sock, "pending", lambda: 0)())
+                pending = reading and (
+                    client.has_unread or bool(getattr(sock, "pending", lambda: 0)())
+                )
                 ready = {key.fileobj for key, _ in selector.select(0.0 if pending else 1.0)}
                 if self._wake_reader in ready:
                     with contextlib.suppress(OSError):
@@ -320,7 +323,7 @@ class MqttSource:
                     return
         self._leave(client)
 
-    def _leave(self, client: Client) -> None:
+    def _leave(self, client: BufferedClient) -> None:
         """Disconnect once the broker has read our acknowledgements.
 
         A socket closed with unread data in it makes the kernel throw away what the broker has
@@ -335,7 +338,7 @@ class MqttSource:
             sock: Any = client.socket()
             if sock is None or client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return
-            pending = bool(getattr(sock, "pending", lambda: 0)())
+            pending = client.has_unread or bool(getattr(sock, "pending", lambda: 0)())
             with selectors.DefaultSelector() as selector:
                 selector.register(sock, selectors.EVENT_READ)
                 if not pending and not selector.select(0.05):
@@ -355,7 +358,7 @@ class MqttSource:
                 selector.register(sock, wanted)
         return wanted
 
-    def _read_burst(self, client: Client) -> MQTTErrorCode:
+    def _read_burst(self, client: BufferedClient) -> MQTTErrorCode:
         """Read packets while they keep coming, then tell the event loop once."""
         rc = MQTTErrorCode.MQTT_ERR_SUCCESS
         for _ in range(BATCH):
@@ -393,15 +396,12 @@ class MqttSource:
         self._stalled = full
         return full
 
-    def _send_acknowledgements(self, client: Client) -> None:
-        while True:
-            with self._lock:
-                if not self._to_acknowledge:
-                    return
-                token = self._to_acknowledge.popleft()
-                current = token >> 16 == self._connection
-            if current:
-                client.ack(token & 0xFFFF, 1)
+    def _send_acknowledgements(self, client: BufferedClient) -> None:
+        with self._lock:
+            tokens = list(self._to_acknowledge)
+            self._to_acknowledge.clear()
+            current = self._connection
+        client.acknowledge(token & 0xFFFF for token in tokens if token >> 16 == current)
 
     def _forget_connection(self) -> None:
         with self._lock:
