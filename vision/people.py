@@ -16,11 +16,15 @@ from functools import cache
 import cv2
 import numpy as np
 
+from core.city import CameraPose
+from core.ports import GroundProjector
 from vision.detections import Image
+from vision.zones import Local
 
 #: The detector's window is 64x128 and wants a margin round the person.
 _WINDOW_PX = 128
-_LEAST_WEIGHT = 0.3
+SURE = 0.3
+DOUBTED = -0.3
 _MARGIN = 0.35
 
 
@@ -77,7 +81,7 @@ def find_people(
     )
     found = []
     for (x, y, w, h), weight in zip(boxes, np.ravel(weights), strict=True):
-        if weight >= _LEAST_WEIGHT:
+        if weight >= SURE:
             found.append(
                 (
                     left + round(x / scale),
@@ -87,3 +91,92 @@ def find_people(
                 )
             )
     return found
+
+
+#: Who is smaller in the picture cannot be told from a post, nor recognised.
+_LEAST_PERSON_PX = 24.0
+_PERSON_M = 1.7
+_LOOKS_DOWN_DEG = -60.0
+_BAND_RATIO = 1.35
+
+
+def find_people_on_ground(
+    image: Image, projector: GroundProjector, pose: CameraPose
+) -> list[tuple[tuple[int, int, int, int], float]]:
+    """Who stands on the ground, each looked for at the size they would have there.
+
+    The picture is cut into bands by how tall a person is whose feet are in them; each is
+    enlarged until that is what the detector knows. Small figures are found so that would be
+    missed in the whole picture, in a fifth of the time. One person gives several boxes.
+
+    Args:
+        image: Shape (h, w, 3), of the pose's size.
+        projector: Pixel to ground.
+        pose: Of the camera.
+
+    Returns:
+        Left, top, right, bottom in pixels with the detector's weight, from ``DOUBTED`` up: who
+        is told of as a person has ``SURE``, who is blurred needs less. None where the camera
+        looks down steeply, since people seen from above have another outline.
+    """
+    height, width = image.shape[:2]
+    found: list[tuple[tuple[int, int, int, int], float]] = []
+    for first, last, tall_px in _bands(height, width, projector, pose):
+        top = max(0, round(first - 1.35 * tall_px))
+        bottom = min(height, round(last + 0.35 * tall_px))
+        scale = 0.75 * _WINDOW_PX / tall_px
+        part = image[top:bottom]
+        size = (round(width * scale), max(_WINDOW_PX, round(part.shape[0] * scale)))
+        if size[0] < _WINDOW_PX // 2:
+            continue
+        large = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        boxes, weights = _band_hog().detectMultiScale(
+            large,
+            winStride=(8, 8),
+            padding=(16, 16),
+            scale=1.12,
+            hitThreshold=DOUBTED,
+            groupThreshold=0.0,
+        )
+        for (x, y, w, h), weight in zip(boxes, np.ravel(weights), strict=True):
+            left, right = round(x / scale), round((x + w) / scale)
+            box = (left, top + round(y / scale), right, top + round((y + h) / scale))
+            found.append((box, float(weight)))
+    return found
+
+
+def _bands(
+    height: int, width: int, projector: GroundProjector, pose: CameraPose
+) -> list[tuple[float, float, float]]:
+    """Bands of rows: first and last row of the feet, and the least height of a person there."""
+    if pose.pitch_deg <= _LOOKS_DOWN_DEG or pose.height_agl_m <= 1.2 * _PERSON_M:
+        return []
+    # Feet below the picture's edge still show a person from the knees up.
+    rows = np.linspace(0.0, height - 1.0, 64)
+    ground = projector.to_ground(np.column_stack([np.full(64, width / 2.0), rows]), pose)
+    rows = rows[ground.seen]
+    if not len(rows):
+        return []
+    nadir = Local(pose.lon_deg, pose.lat_deg)
+    feet = nadir.to_metres(ground.lon_deg, ground.lat_deg)[ground.seen]
+    # The top of a head covers the ground farther out on the same ray.
+    heads = nadir.to_degrees(feet * pose.height_agl_m / (pose.height_agl_m - _PERSON_M))
+    pixels, before = projector.to_pixels(heads[:, 0], heads[:, 1], pose)
+    tall = np.where(before, rows - pixels[:, 1], 0.0)
+    bands = []
+    tall_px = _LEAST_PERSON_PX
+    while tall_px < tall.max():
+        inside = rows[(tall >= tall_px) & (tall < tall_px * _BAND_RATIO)]
+        if len(inside):
+            bands.append((float(inside.min()), float(inside.max()), tall_px))
+        tall_px *= _BAND_RATIO
+    return bands
+
+
+@cache
+def _band_hog() -> cv2.HOGDescriptor:
+    """The same detector, over as many sizes as a band has."""
+    sizes = (64, _WINDOW_PX), (16, 16), (8, 8), (8, 8)
+    hog = cv2.HOGDescriptor(*sizes, 9, 1, -1.0, 0, 0.2, True, 4)
+    hog.setSVMDetector(np.asarray(cv2.HOGDescriptor.getDefaultPeopleDetector(), np.float32))
+    return hog

@@ -19,8 +19,10 @@ from core.ports import GroundProjector
 from core.units import NS_PER_MS, NS_PER_S
 from vision.background import DualBackground, Foreground
 from vision.blur import blur, draw_object, draw_zones, encode_jpeg, private_mask
-from vision.detections import Image
+from vision.detections import Image, Mask
 from vision.motion import moving_blobs
+from vision.people import SURE, find_people_on_ground
+from vision.plates import mark_plates
 from vision.quality import CameraState, FreezeWatch, decode_reduced, is_black, read_jpeg_header
 from vision.sizing import Shape, Sizing, size_up, top_of_front_car
 from vision.static_objects import Region, StaticObject, StaticObjects, halves
@@ -38,6 +40,12 @@ _ONE_VEHICLE_RATIO = 0.93
 _CARS_APART_M = 5.5
 
 _NO_MASK = np.zeros((0, 0), np.uint8)
+
+#: Somebody with a hard shadow looks like a thing up to this long.
+_PERSON_AND_SHADOW_M = 3.2
+
+#: Looking for people costs 0.15 s of a core; those who stand still stay for a while.
+_PEOPLE_EVERY_S = 60.0
 
 #: Kinds of zone that win where zones meet.
 _PREFERRED = {
@@ -216,6 +224,9 @@ class _View:
         self._background = DualBackground()
         self._statics: StaticObjects | None = None
         self._known: dict[int, _Known] = {}
+        #: Who was found standing last, and when.
+        self.people: list[tuple[tuple[int, int, int, int], float]] = []
+        self.people_ns: int | None = None
         self._first_ns: int | None = None
         self._count_sum = 0
         self._count_frames = 0
@@ -256,17 +267,22 @@ class _View:
         if foreground is None:
             self._count_since_ns = frame.time_ns
             return [], []
+        if foreground.relit:
+            self.people_ns = None
         changes = statics.update(self._background, foreground, frame.time_ns)
         for one in (*changes.appeared, *changes.grown):
             self._size(one, projector)
 
         told: list[tuple[str, int, StaticObject, _Known]] = []
         due_ns = self._parameters.update_every_s * NS_PER_S
+        pictures = _Pictures(self, frame, pose, foreground, projector)
         for one in statics.objects.values():
             known = self._known[one.number]
             if known.zone is None:
                 continue
             if not known.announced:
+                if self._is_person(one, known, pictures):
+                    continue
                 told.append(("new", frame.time_ns - one.stopped_ns, one, known))
             # A hidden object is told of when it shows again: nobody saw it meanwhile.
             elif frame.time_ns - known.last_told_ns >= due_ns and one.seen_ns == frame.time_ns:
@@ -275,21 +291,53 @@ class _View:
             known = self._known.pop(one.number)
             if known.announced:
                 told.append(("end", 0, one, known))
-        pictures = _Pictures(self, frame, pose, foreground, projector) if told else None
         observations = [
             self._tell(frame, phase, dwell_ns, one, known, pictures)
             for phase, dwell_ns, one, known in told
         ]
         observations += self._moving(foreground, frame)
-        return observations, pictures.made if pictures is not None else []
+        return observations, pictures.made
 
     def evidence_numbers(self) -> set[int]:
-        """The objects that may stay visible in a picture: vehicles and heaps, not people."""
-        return {
-            number
-            for number, known in self._known.items()
-            if known.sizing is not None and known.sizing.shape in _PREFERRED
-        }
+        """The objects that may stay visible: vehicles and heaps in zones, not people."""
+        return {number for number, known in self._known.items() if known.zone is not None}
+
+    def vehicles(self) -> list[tuple[tuple[int, int, int, int], float]]:
+        """The vehicles that stay visible: box in the full picture, and pixels for a metre."""
+        if self._statics is None:
+            return []
+        found = []
+        for number in self.evidence_numbers() & self._statics.objects.keys():
+            sizing = self._known[number].sizing
+            if sizing is not None and sizing.shape is Shape.VEHICLE:
+                box = self.full_box(self._statics.objects[number])
+                # Its picture is at most as wide as it is long: plates are rather thought larger.
+                found.append((box, (box[2] - box[0]) / max(sizing.width_m, 1.0)))
+        return found
+
+    def full_box(self, one: StaticObject) -> tuple[int, int, int, int]:
+        """An object's box in pixels of the full picture."""
+        left, top, right, bottom = (edge * self.factor for edge in one.box)
+        return left, top, right, bottom
+
+    def _is_person(self, one: StaticObject, known: _Known, pictures: _Pictures) -> bool:
+        """Whether a small thing is somebody who stands there, perhaps with a long shadow.
+
+        Asked once, when it would be told of; a person is never told of.
+        """
+        if known.sizing is None or known.sizing.length_m > _PERSON_AND_SHADOW_M:
+            return False
+        left, top, right, bottom = self.full_box(one)
+        for (x0, y0, x1, y1), weight in pictures.people():
+            middle, feet = (x0 + x1) / 2.0, y1 - 0.1 * (y1 - y0)
+            # As tall as its box: somebody behind a heap is taller than what is seen of both.
+            tall = bottom - top >= 0.5 * (y1 - y0)
+            inside = left <= middle <= right and (top + bottom) / 2.0 <= feet
+            if weight >= SURE and tall and inside:
+                known.sizing = known.sizing._replace(shape=Shape.PERSON)
+                known.zone = None
+                return True
+        return False
 
     def outlines(self, projector: GroundProjector) -> list[NDArray[np.int32]]:
         if self._outlines is None:
@@ -364,14 +412,14 @@ class _View:
         dwell_ns: int,
         one: StaticObject,
         known: _Known,
-        pictures: _Pictures | None,
+        pictures: _Pictures,
     ) -> Observation:
         assert known.sizing is not None
         assert known.zone is not None
         known.announced = True
         known.last_told_ns = frame.time_ns
         slot = _picture_slot(dwell_ns / NS_PER_S)
-        if pictures is not None and (phase == "end" or slot != known.pictured_slot):
+        if phase == "end" or slot != known.pictured_slot:
             known.pictured_slot = slot
             known.snapshot = pictures.take(one, phase)
         sizing = known.sizing
@@ -463,23 +511,27 @@ class _Pictures:
         self._frame = frame
         self._foreground = foreground
         self._projector = projector
+        self._image: Image | None = None
+        self._people: list[tuple[tuple[int, int, int, int], float]] | None = None
         self._blurred: Image | None = None
+        self._pose = pose
         self._hovering = pose != view.pose
 
     def take(self, one: StaticObject, phase: str) -> str:
         """Make the picture of one object; returns its name, empty where it cannot be made."""
         frame, view = self._frame, self._view
         if self._blurred is None:
-            image = decode_reduced(frame.jpeg, 1)
+            image = self._full()
             if image is None:
                 return ""
             mask = private_mask(self._foreground.faint, self._foreground.fast, view.visible())
             if self._hovering:
                 # The masks are those of the first pose of the view, up to a metre away.
                 mask = cv2.dilate(mask, np.ones((9, 9), np.uint8)).astype(np.uint8, copy=False)
+            mask = self._with_people_and_plates(image, mask, phase)
             outlines = view.outlines(self._projector)
             self._blurred = draw_zones(blur(image, mask), outlines, mask)
-        left, top, right, bottom = (edge * view.factor for edge in one.box)
+        left, top, right, bottom = view.full_box(one)
         drawn = draw_object(
             self._blurred.copy(),
             (left - 2, top - 2, right + 2, bottom + 2),
@@ -489,6 +541,47 @@ class _Pictures:
         name = f"{frame.camera_id}/{frame.time_ns // NS_PER_MS}-{one.number}-{phase}.jpg"
         self.made.append((name, encode_jpeg(drawn)))
         return name
+
+    def people(self) -> list[tuple[tuple[int, int, int, int], float]]:
+        """Who stands in the full picture; looked for at most once."""
+        if self._people is None:
+            image = self._full()
+            self._people = (
+                [] if image is None else find_people_on_ground(image, self._projector, self._pose)
+            )
+            self._view.people, self._view.people_ns = self._people, self._frame.time_ns
+        return self._people
+
+    def _standing(self, phase: str) -> list[tuple[tuple[int, int, int, int], float]]:
+        """Who stands, from a search some seconds ago where one is as good.
+
+        Whoever came since then differs from the street and is blurred for it.
+        """
+        before_ns = self._view.people_ns
+        old = before_ns is None or self._frame.time_ns - before_ns > _PEOPLE_EVERY_S * NS_PER_S
+        if phase == "new" or old or self._hovering:
+            return self.people()
+        return self._view.people
+
+    def _full(self) -> Image | None:
+        if self._image is None:
+            self._image = decode_reduced(self._frame.jpeg, 1)
+        return self._image
+
+    def _with_people_and_plates(self, image: Image, mask: Mask, phase: str) -> Mask:
+        height, width = image.shape[:2]
+        full = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
+        boxes = [box for box, _ in self._view.vehicles()]
+        for (left, top, right, bottom), weight in self._standing(phase):
+            middle = (left + right) / 2.0
+            # A vehicle's own edges are often half a person: there it takes more to be blurred.
+            on_vehicle = any(x0 <= middle <= x1 and y0 < bottom <= y1 for x0, y0, x1, y1 in boxes)
+            if on_vehicle and weight < SURE:
+                continue
+            full[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 255
+        for box, px_per_m in self._view.vehicles():
+            full = cv2.bitwise_or(full, mark_plates(image, box, px_per_m))
+        return np.asarray(full, np.uint8)
 
 
 def _picture_slot(dwell_s: float) -> int:

@@ -249,7 +249,7 @@ class Onlooker:
         for frame in frames:
             topic = frame_topic(the_city().name, frame.camera_id)
             self.client.publish(topic, encode_frame(frame), qos=0)
-            time.sleep(0.012)
+            time.sleep(0.05)
 
     def statuses(self) -> list[dict[str, Any]]:
         topic = status_topic(the_city().name)
