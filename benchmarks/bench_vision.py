@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import Figure, against, at_most, publish
+from benchmarks.vision_scenes import scores
 from core.city import CameraPose
 from core.frames import Frame
 from geo.camera import FlatGroundProjector
@@ -258,7 +259,8 @@ def measure(*, quick: bool = False) -> list[Figure]:
     figures = speed(640, 360, 700.0, count, rounds)
     if not quick:
         figures += speed(1280, 720, 200.0, count, rounds)
-    return figures + f_measures(150 if quick else 300)
+    figures += f_measures(150 if quick else 300)
+    return figures + (scores(hard=()) if quick else scores())
 
 
 def main() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.bench_vision import f_measures, speed
+from benchmarks.vision_scenes import tally
+from geo.city import generate_city
+from simulators.rendering import CityPainter
 
 
 def test_no_event_is_lost_for_speed():
@@ -19,3 +22,11 @@ def test_the_foreground_is_better_than_mog2_in_every_scene():
     for one in figures:
         assert one.ratio is not None
         assert one.ratio > 1.0, one
+
+
+def test_what_stands_is_told_of_inside_its_ellipse_and_nothing_else_is():
+    city = generate_city(7)
+    painter = CityPainter(city, 7)
+    for name in ("clear", "sun", "rain"):
+        for camera_id in ("camera-1", "camera-2"):
+            assert tally(name, city, painter, camera_id, 7) == (2, 2, 2, 2), (name, camera_id)
