@@ -436,6 +436,39 @@ def scenario_check(
     check_scenarios(folder, console)
 
 
+connector_app = typer.Typer(help="Wire formats of your own: begin one, check them.")
+app.add_typer(connector_app, name="connector", no_args_is_help=True)
+
+
+@connector_app.command("new")
+def connector_new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits, _: acme_level.")],
+    folder: Annotated[
+        Path, typer.Option("--into", help="Folder of connectors; made where it is missing.")
+    ] = Path("my-connectors"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the files; write nothing.")
+    ] = False,
+) -> None:
+    """Write a decoder file, its table of samples and its test to begin with."""
+    from commands.connector import new_connector
+
+    new_connector(name, folder, dry_run, console)
+
+
+@connector_app.command("check")
+def connector_check(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of connectors; that of the settings if none.")
+    ] = None,
+) -> None:
+    """Run the conformance suite on every connector: what fails, where and why."""
+    from commands.connector import check_connectors
+
+    if not check_connectors(_settings(), folder, console):
+        raise typer.Exit(1)
+
+
 @app.command()
 def backtest(
     rules: Annotated[Path, typer.Option(help="Folder of scenario files to try.")],

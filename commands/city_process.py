@@ -32,6 +32,7 @@ from core.clock import Clock
 from core.errors import QingniaoError, ServiceError
 from core.ports import MessageSource
 from core.settings import Settings
+from core.topics import INGEST_FILTERS
 from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
 from ingest.bridge import Bridge
@@ -42,6 +43,7 @@ from ingest.broker import (
     MosquittoBroker,
     broker_for,
 )
+from ingest.connectors.load import Filters, open_connectors
 from ingest.mqtt_source import MqttSource, probe
 from ingest.recording.tap import RecordingTap
 from streams.app import FaustLog, build_app
@@ -139,7 +141,10 @@ class CityProcess:
         self._watch("streams", crash_of(app))
         if settings.archive.enabled:
             await self._start_archive()
-        source = self._source or await self._open_source()
+        connectors = await asyncio.to_thread(open_connectors, settings)
+        for refused in connectors.refused:
+            self.live.update_part(f"connector {refused.name}", False, refused.why)
+        source = self._source or await self._open_source(connectors.filters)
         self.bridge = Bridge(
             source,
             FaustLog(app),
@@ -233,12 +238,13 @@ class CityProcess:
         self._watch("archive", parts.archiver.run())
         self._watch("ledger", parts.bookkeeper.run())
 
-    async def _open_source(self) -> MqttSource:
+    async def _open_source(self, added: Filters) -> MqttSource:
         assert self._address is not None
         source = MqttSource(
             self._address,
             self.clock,
             client_id=f"qingniao-ingest-{self.city.name}",
+            filters=(*INGEST_FILTERS, *added),
             inflight=self.settings.mqtt.inflight,
         )
         await source.start()

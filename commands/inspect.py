@@ -6,8 +6,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from commands.connector import check_connectors
 from commands.scenario import check_scenarios
-from core.errors import NotFoundError
+from core.errors import ConnectorError, NotFoundError
 from core.incidents import Incident, Text
 from core.settings import Settings
 from core.units import ns_to_rfc3339
@@ -133,6 +134,8 @@ def print_check(settings: Settings, console: Console) -> None:
     packs = load_packs(settings.packs)
     console.print(f"[bold]场景 Scenarios[/bold]  {len(packs)}: {', '.join(p.id for p in packs)}")
     check_scenarios(settings.packs, console)
+    if settings.connectors is not None and not check_connectors(settings, None, console):
+        raise ConnectorError(f"{settings.connectors}: see above; ingest runs without what fails")
     city = load_city(settings.city, seed=settings.city_seed)
     console.print(f"[bold]城市 City[/bold]  {city.title.zh} {city.title.en}, EPSG:{city.crs_epsg}")
     table = Table("layer", "role", "features", "version")

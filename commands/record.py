@@ -14,6 +14,7 @@ from commands.sharing import address_of
 from core.clock import Clock, SystemClock
 from core.settings import Settings
 from core.topics import INGEST_FILTERS
+from ingest.connectors.load import open_connectors
 from ingest.recording.recorder import FramePolicy, Recorder
 from ingest.recording.writer import RecordingWriter
 
@@ -55,7 +56,10 @@ async def run_record(settings: Settings, plan: RecordPlan, console: Console) -> 
         max_file_s=plan.max_file_s,
         keep_files=plan.keep_files,
     )
-    filters = [(one, 1) for one in plan.topics] or list(INGEST_FILTERS)
+    filters = [(one, 1) for one in plan.topics] or [
+        *INGEST_FILTERS,
+        *open_connectors(settings).filters,
+    ]
     recorder = Recorder(address, clock, writer, filters, frames=plan.frames)
     began_s = time.monotonic()
     recording = asyncio.create_task(recorder.run())

@@ -34,6 +34,7 @@ from core.heartbeat import beat
 from core.settings import Settings
 from geo.city import load_city
 from ingest.bridge import Bridge
+from ingest.connectors.load import open_connectors
 from ingest.kafka_log import KafkaLog
 from ingest.mqtt_source import MqttSource
 from ingest.vision_worker import run_vision_worker
@@ -88,10 +89,12 @@ async def _run_ingest(settings: Settings, _clock: str | None, ready: asyncio.Eve
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     wanted = {topics.OBSERVATIONS: settings.partitions, topics.REJECTIONS: 1, topics.METER: 1}
     log = KafkaLog(settings.broker.removeprefix("kafka://"), topics=wanted)
+    connectors = await asyncio.to_thread(open_connectors, settings)
     source = MqttSource(
         broker_address(settings),
         clock,
         client_id=f"qingniao-ingest-{city.name}",
+        filters=(*topics.INGEST_FILTERS, *connectors.filters),
         inflight=settings.mqtt.inflight,
     )
     tap = await asyncio.to_thread(open_tap, settings, city)

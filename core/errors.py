@@ -4,6 +4,7 @@ QingniaoError
 ├── InputError        something handed to us is wrong: a file, a message, a request
 │   ├── DecodeError   a message that cannot be read (carries the reason it is counted under)
 │   ├── LayerError    a map layer that is refused
+│   ├── ConnectorError  a connector that is refused
 │   ├── RuleError     a scenario file that is refused
 │   ├── GeometryError a shape or an array that cannot be used
 │   └── SettingsError a setting that is wrong or missing
@@ -43,6 +44,10 @@ class DecodeError(InputError):
 
 class LayerError(InputError):
     """A map layer that is refused."""
+
+
+class ConnectorError(InputError):
+    """A connector that is refused."""
 
 
 class RuleError(InputError):

@@ -126,6 +126,9 @@ class Settings(BaseSettings):
         1, ge=1, le=64, description="Partitions of `observations`: 1 embedded, 8 on Kafka"
     )
     packs: Path | None = Field(None, description="Folder of scenario files instead of the shipped")
+    connectors: Path | None = Field(
+        None, description="Folder of connectors: decoders of your own, run inside ingest"
+    )
     record: Path | None = Field(
         None, description="Folder that takes a recording of all that ingest carries"
     )

@@ -139,3 +139,20 @@ def topic_matches(topic_filter: str, topic: str) -> bool:
         if position >= len(got) or level not in {"+", got[position]}:
             return False
     return len(wanted) == len(got)
+
+
+def filters_overlap(one: str, other: str) -> bool:
+    """Whether some topic matches both MQTT filters; a broker may deliver such a one twice.
+
+    Example:
+        >>> filters_overlap("qn/#", "qn/+/sensor/+"), filters_overlap("acme/+/up", "acme/a/down")
+        (True, False)
+    """
+    left, right = one.split("/"), other.split("/")
+    for a, b in zip(left, right, strict=False):
+        if "#" in {a, b}:
+            return True
+        if a != b and "+" not in {a, b}:
+            return False
+    longer = left[len(right) :] or right[len(left) :]
+    return not longer or longer[0] == "#"

@@ -35,6 +35,7 @@ BROKER_DROPPED = Gauge(
 UNACKNOWLEDGED = Gauge(
     "qingniao_ingest_unacknowledged", "Messages taken and not yet acknowledged to the broker"
 )
+CONNECTORS = Gauge("qingniao_ingest_connectors", "Connectors found at the start", ["state"])
 LAG = Gauge("qingniao_ingest_lag_seconds", "City time from receipt to the log, newest batch")
 
 _KINDS = frozenset(KIND_OF_MEASURE.values()) | {

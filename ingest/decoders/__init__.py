@@ -1,14 +1,19 @@
-"""Decoders: one file per wire format, and the table from topic to decoder."""
+"""Decoders: one file per wire format, and the table from topic to decoder.
+
+Formats of others are connectors (:mod:`ingest.connectors`), added at start.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from core.errors import DecodeError
 from core.ledger import UNKNOWN_SOURCE
 from core.observations import Observation
 from core.ports import RawMessage
+from core.topics import topic_matches
 from ingest.decoders import (
     chirpstack,
     dji,
@@ -35,6 +40,31 @@ _OWN: dict[str, Decoder] = {
     "senml-cbor": senml.decode,
     "remote-id": opendroneid.decode,
 }
+
+
+#: What observations of the shipped decoders name as their source.
+SOURCES = frozenset(
+    {"chirpstack", "dji", "frigate", "opendroneid", "owntracks", "plain", "remote_id", "senml"}
+)
+
+
+class AddedDecoder(NamedTuple):
+    """A decoder of others: what its observations are called, what it reads, and how."""
+
+    source: str
+    filters: tuple[str, ...]
+    decode: Decoder
+
+
+#: Set once at start; a process serves one city.
+_added: tuple[AddedDecoder, ...] = ()
+
+
+def use_added(decoders: Sequence[AddedDecoder]) -> None:
+    """Read these formats too, instead of those added before; the shipped ones come first."""
+    global _added
+    _added = tuple(decoders)
+    decoder_for.cache_clear()
 
 
 @lru_cache(maxsize=16_384)
@@ -68,6 +98,8 @@ def decoder_for(topic: str) -> Decoder:
             decoder = frigate.decode
         case ["owntracks", user, device, *_] if user and device:
             decoder = owntracks.decode
+    if decoder is None and len(topic) <= MAX_TOPIC_CHARS:
+        decoder = next((one.decode for one in _added if _reads(one, topic)), None)
     if decoder is None:
         raise DecodeError("unknown_topic", f"no decoder reads {topic[:256]!r}")
     return decoder
@@ -90,6 +122,12 @@ def source_of(topic: str) -> str:
         ('senml', 'unknown')
     """
     try:
-        return decoder_for(topic).__module__.rpartition(".")[2]
+        decoder = decoder_for(topic)
     except DecodeError:
         return UNKNOWN_SOURCE
+    added = next((one.source for one in _added if one.decode is decoder), None)
+    return added or decoder.__module__.rpartition(".")[2]
+
+
+def _reads(added: AddedDecoder, topic: str) -> bool:
+    return any(topic_matches(one, topic) for one in added.filters)

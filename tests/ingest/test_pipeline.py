@@ -84,7 +84,8 @@ def test_a_decoders_fault_is_a_rejection(monkeypatch: pytest.MonkeyPatch) -> Non
         raise ZeroDivisionError("of the decoder")
 
     monkeypatch.setitem(decoders._OWN, "sensor", broken)
-    observations, [rejection] = decode_messages([a_message(b"{}")])
+    # A topic of its own: which decoder reads a topic is remembered.
+    observations, [rejection] = decode_messages([a_message(b"{}", "qn/c/sensor/broken")])
     assert not observations
     assert rejection.reason == "decoder_failed"
     assert rejection.detail == "ZeroDivisionError: of the decoder"
