@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import httpx
@@ -18,6 +15,7 @@ from commands.sharing import broker_address
 from core.clock import Clock
 from core.errors import ServiceError
 from core.settings import Settings
+from core.stopping import stopping_on_signals
 from geo.city import load_city
 from simulators.publisher import Connection
 from simulators.workers import Case, Crew, Intent
@@ -142,7 +140,7 @@ def run_workers(
     phones = Connection(broker_address(settings), "qingniao-workers")
     counts = WorkCounts()
     try:
-        with _stopping_on_signals(stop):
+        with stopping_on_signals(stop):
             for _ in desk.cases():
                 break  # the first question must be answered
             while not stop.wait(POLL_S):
@@ -165,20 +163,3 @@ def _once(crew: Crew, desk: Desk, now_ns: int, counts: WorkCounts) -> None:
             counts.steps[intent.action] = counts.steps.get(intent.action, 0) + 1
         else:
             counts.refused += 1
-
-
-@contextmanager
-def _stopping_on_signals(stop: threading.Event) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -2,7 +2,7 @@
 
 paho asks the system three times for every message (a byte, the length, the rest) and writes
 every acknowledgement alone. Each call gives the interpreter up to whoever computes, and waits
-up to 5 ms to have it back: with the rules at work beside it, that was most of a message.
+to have it back.
 """
 
 from __future__ import annotations

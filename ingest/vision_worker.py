@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from core.errors import DecodeError
 from core.frames import decode_frame
 from core.observations import Observation
 from core.settings import Settings
+from core.stopping import stopping_on_signals
 from core.topics import detection_topic
 from core.units import NS_PER_S, ns_to_rfc3339
 from geo.camera import FlatGroundProjector
@@ -358,7 +357,7 @@ def run_vision_worker(
     source = FrameSource(broker, rings)
     publisher = DetectionPublisher(broker)
     worker = VisionWorker(city, publisher.publish, PictureFolder(settings.snapshot_dir))
-    with _stopping_on_signals(stop, rings):
+    with stopping_on_signals(stop):
         publisher.start()
         source.start()
         try:
@@ -377,22 +376,3 @@ def run_vision_worker(
         finally:
             source.stop()
             publisher.stop()
-
-
-@contextmanager
-def _stopping_on_signals(stop: threading.Event, rings: FrameRings) -> Iterator[None]:
-    """Set an event on SIGTERM and SIGINT, where handlers may be installed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handler(_number: int, _frame: object) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-        rings.wake()

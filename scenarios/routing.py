@@ -38,6 +38,16 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     worker_name: str | None = None
     reason: Text
 
+    @property
+    def changes(self) -> dict[str, str | None]:
+        """What it changes of the incident."""
+        return {
+            "unit_id": self.unit_id,
+            "unit_name": self.unit_name,
+            "worker_id": self.worker_id,
+            "worker_name": self.worker_name,
+        }
+
 
 class Fairness(msgspec.Struct, frozen=True, kw_only=True):
     """What nobody is to be asked for: more open tasks than one can do, and small things by night.

@@ -48,5 +48,5 @@ def step_after(case: Incident, verdict: Verdict, role: Role) -> Action | None:
             return action
     raise TransitionError(
         f"verdict {verdict.value!r}: a case in status {case.status.value!r} can no longer be "
-        f"{' or '.join(wanted)}ed by role {role.value!r}"
+        f"taken through {' or '.join(wanted)} by role {role.value!r}"
     )

@@ -14,13 +14,13 @@ from simulators.flights import Flight
 from simulators.messages import digest, whole_ms
 from simulators.places import Places
 from simulators.sensors import SENSOR_KINDS, Excursion, report_times
-from simulators.truth import NearMiss, Thing
+from simulators.truth_notes import TruthNotes
 
 #: Length of a block, city seconds.
 BLOCK_S = 1800
 
 
-class Scribe:
+class Scribe(TruthNotes):
     """Collects what happens in one block; all chance comes from the seed and its number.
 
     Seconds in its arguments count from the begin of the block. What the city has no place for
@@ -34,14 +34,13 @@ class Scribe:
     """
 
     def __init__(self, places: Places, seed: int, epoch_ns: int, index: int) -> None:
+        super().__init__()
         self.places = places
         self.seed = seed
         self.epoch_ns = epoch_ns
         self.index = index
         self.start_ns = epoch_ns + index * BLOCK_S * NS_PER_S
         self.rng = np.random.default_rng(digest(seed, "script", index))
-        self.things: list[Thing] = []
-        self.near: list[NearMiss] = []
         self.signals: dict[str, dict[str, list[Excursion]]] = {}
         self.actors: list[Actor] = []
         self.flights: list[Flight] = []
@@ -70,60 +69,6 @@ class Scribe:
         """The id of the next thing or near miss."""
         number = len(self.things) + len(self.near)
         return f"{digest(self.seed, 'truth', self.epoch_ns, self.index, kind, number):032x}"
-
-    def happens(
-        self,
-        scenario: str,
-        at: tuple[float, float],
-        began_ns: int,
-        ended_ns: int,
-        note: str,
-        *,
-        devices: tuple[str, ...] = (),
-        cameras: tuple[str, ...] = (),
-    ) -> None:
-        """Note a thing at (lon, lat)."""
-        self.things.append(
-            Thing(
-                truth_id=self.truth_id("thing"),
-                scenario=scenario,
-                lon_deg=at[0],
-                lat_deg=at[1],
-                began_ns=began_ns,
-                ended_ns=ended_ns,
-                note=note,
-                devices=devices,
-                cameras=cameras,
-            )
-        )
-
-    def nearly(
-        self,
-        scenario: str,
-        at: tuple[float, float],
-        began_ns: int,
-        ended_ns: int,
-        note: str,
-        *,
-        devices: tuple[str, ...] = (),
-        cameras: tuple[str, ...] = (),
-        radius_m: float = 30.0,
-    ) -> None:
-        """Note a near miss at (lon, lat)."""
-        self.near.append(
-            NearMiss(
-                truth_id=self.truth_id("near"),
-                scenario=scenario,
-                lon_deg=at[0],
-                lat_deg=at[1],
-                began_ns=began_ns,
-                ended_ns=ended_ns,
-                note=note,
-                devices=devices,
-                cameras=cameras,
-                radius_m=radius_m,
-            )
-        )
 
     def turned(self, devices: Sequence[Device], step: int) -> list[Device]:
         """Devices in a seeded order, turned so that other ones come first in the next block."""

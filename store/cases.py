@@ -661,12 +661,7 @@ class CaseStore:
         goes_out = changes["status"] is Status.DISPATCHED and old.status is not Status.DISPATCHED
         if goes_out and scenario is not None and old.worker_id is None:
             chosen = transaction.assign(old.place, scenario, step.at_ns)
-            changes |= {
-                "unit_id": chosen.unit_id,
-                "unit_name": chosen.unit_name,
-                "worker_id": chosen.worker_id,
-                "worker_name": chosen.worker_name,
-            }
+            changes |= chosen.changes
         case.change(**changes)
         case.record(
             HistoryEntry(

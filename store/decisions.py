@@ -609,12 +609,7 @@ class DecisionTransaction:
             "updated_ns": max(before.updated_ns, logged_ns),
         }
         if chosen is not None:
-            changes |= {
-                "unit_id": chosen.unit_id,
-                "unit_name": chosen.unit_name,
-                "worker_id": chosen.worker_id,
-                "worker_name": chosen.worker_name,
-            }
+            changes |= chosen.changes
         case.change(**changes)
         case.record(
             HistoryEntry(

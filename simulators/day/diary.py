@@ -15,7 +15,8 @@ from simulators.devices.group import Away
 from simulators.environment import Environment
 from simulators.messages import digest, whole_ms
 from simulators.places import Places
-from simulators.truth import NearMiss, Thing
+from simulators.truth import Thing
+from simulators.truth_notes import TruthNotes
 
 #: Nothing begins in the first and last minutes: rules need to see a thing through.
 QUIET_START_S, QUIET_END_S = 900, 1200
@@ -62,7 +63,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Diary:
+class Diary(TruthNotes):
     """Collects the scenes of a day; all chance comes from the seed.
 
     What a city has no place for is left out by those who write in it.
@@ -78,6 +79,7 @@ class Diary:
     def __init__(
         self, city: City, *, seed: int, start_ns: int, hours: float, environment: Environment
     ) -> None:
+        super().__init__()
         self.city = city
         self.places = Places(city)
         self.seed = seed
@@ -85,8 +87,6 @@ class Diary:
         self.end_ns = start_ns + seconds_to_ns(hours * 3600)
         self.environment = environment
         self.rng = np.random.default_rng(digest(seed, "day"))
-        self.things: list[Thing] = []
-        self.near: list[NearMiss] = []
         self.excursions: dict[str, dict[str, list[Away]]] = {}
         self.sightings: list[Sighting] = []
         self.reports: list[Report] = []
@@ -159,61 +159,8 @@ class Diary:
 
     # -- truth --------------------------------------------------------------------------------
 
-    def happens(
-        self,
-        scenario: str,
-        at: tuple[float, float],
-        began_ns: int,
-        ended_ns: int,
-        note: str,
-        *,
-        devices: tuple[str, ...] = (),
-        cameras: tuple[str, ...] = (),
-    ) -> None:
-        """Note a thing at (lon, lat)."""
-        self.things.append(
-            Thing(
-                truth_id=self._truth_id("thing"),
-                scenario=scenario,
-                lon_deg=at[0],
-                lat_deg=at[1],
-                began_ns=began_ns,
-                ended_ns=ended_ns,
-                note=note,
-                devices=devices,
-                cameras=cameras,
-            )
-        )
-
-    def nearly(
-        self,
-        scenario: str,
-        at: tuple[float, float],
-        began_ns: int,
-        ended_ns: int,
-        note: str,
-        *,
-        devices: tuple[str, ...] = (),
-        cameras: tuple[str, ...] = (),
-        radius_m: float = 30.0,
-    ) -> None:
-        """Note a near miss at (lon, lat)."""
-        self.near.append(
-            NearMiss(
-                truth_id=self._truth_id("near"),
-                scenario=scenario,
-                lon_deg=at[0],
-                lat_deg=at[1],
-                began_ns=began_ns,
-                ended_ns=ended_ns,
-                note=note,
-                devices=devices,
-                cameras=cameras,
-                radius_m=radius_m,
-            )
-        )
-
-    def _truth_id(self, kind: str) -> str:
+    def truth_id(self, kind: str) -> str:
+        """The id of the next thing or near miss."""
         number = len(self.things) + len(self.near)
         return f"{digest(self.seed, 'day truth', self.start_ns, kind, number):032x}"
 
