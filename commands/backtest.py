@@ -14,7 +14,7 @@ from rich.table import Table
 
 from commands.playing import Played, play
 from commands.replay import city_of_recording
-from core.incidents import Incident
+from commands.score import seen_of
 from core.settings import Settings, load_settings
 from core.topics import FRAME_FILTERS
 from core.units import ns_to_rfc3339
@@ -23,7 +23,7 @@ from ingest.recording.reader import Recording
 from ingest.recording.rounds import select
 from scenarios.backtest import Change, ChangeKind, case_of, compare
 from scenarios.loader import load_packs
-from simulators.score import IncidentSeen, Score, score
+from simulators.score import Score, score
 from simulators.truth import Truth, read_truth
 
 _WORDS = {
@@ -101,21 +101,8 @@ async def _run(
 
 
 def _score(truth: Truth, played: Played) -> Score:
-    seen = [_seen(incident) for incident, _ in played.cases]
+    seen = [seen_of(incident) for incident, _ in played.cases]
     return score(truth.things, truth.near_misses, seen, [], until_ns=played.until_ns)
-
-
-def _seen(incident: Incident) -> IncidentSeen:
-    return IncidentSeen(
-        id=incident.id,
-        scenario=incident.scenario,
-        lon_deg=incident.place.lon_deg,
-        lat_deg=incident.place.lat_deg,
-        began_ns=incident.began_ns,
-        opened_ns=incident.opened_ns,
-        last_ns=incident.updated_ns,
-        cleared_ns=incident.cleared_ns,
-    )
 
 
 def _print(

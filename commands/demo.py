@@ -17,6 +17,7 @@ from rich.live import Live
 
 from api.terminal import city_view
 from commands.city_process import CityProcess
+from commands.score import seen_of
 from commands.sharing import clock_text
 from core.clock import HeldClock, ScaledClock
 from core.errors import ServiceError
@@ -218,28 +219,7 @@ async def _listen(where: str, arrivals: list[Arrival]) -> None:
 
 def incidents_seen(process: CityProcess) -> list[IncidentSeen]:
     """All incidents of a city as the scorer needs them."""
-    seen: list[IncidentSeen] = []
-    cursor: str | None = None
-    while True:
-        page = process.store.list_incidents(IncidentFilter(), limit=1000, cursor=cursor)
-        seen += [_incident_seen(msgspec.json.decode(row.body)) for row in page.rows]
-        cursor = page.next
-        if cursor is None:
-            return seen
-
-
-def _incident_seen(body: dict[str, Any]) -> IncidentSeen:
-    cleared_at = body.get("cleared_at")
-    return IncidentSeen(
-        id=body["id"],
-        scenario=body["scenario"],
-        lon_deg=body["place"].get("lon_deg"),
-        lat_deg=body["place"].get("lat_deg"),
-        began_ns=rfc3339_to_ns(body["began_at"]),
-        opened_ns=rfc3339_to_ns(body["opened_at"]),
-        last_ns=rfc3339_to_ns(body["updated_at"]),
-        cleared_ns=None if cleared_at is None else rfc3339_to_ns(cleared_at),
-    )
+    return [seen_of(one) for one in process.store.cases(IncidentFilter())]
 
 
 def _latencies_ms(arrivals: list[Arrival], published_path: Path) -> list[float]:

@@ -11,7 +11,8 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 
 #: China Standard Time has had one offset and no summer time since 1991.
-CHINA = timezone(timedelta(hours=8), "Asia/Shanghai")
+CHINA_OFFSET_S = 8 * 3600
+CHINA = timezone(timedelta(seconds=CHINA_OFFSET_S), "Asia/Shanghai")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -54,6 +55,16 @@ def ns_to_rfc3339(instant_ns: int) -> str:
     whole_s, rest_ns = divmod(instant_ns, NS_PER_S)
     moment = datetime.fromtimestamp(whole_s, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // NS_PER_MS:03d}Z"
+
+
+def china_time(instant_ns: int) -> datetime:
+    """An instant as the clocks in China show it, to the second.
+
+    Example:
+        >>> f"{china_time(1_767_225_600_123_000_000):%Y-%m-%d %H:%M:%S}"
+        '2026-01-01 08:00:00'
+    """
+    return datetime.fromtimestamp(instant_ns // NS_PER_S, CHINA)
 
 
 def rfc3339_to_ns(text: str) -> int:

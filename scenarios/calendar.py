@@ -15,10 +15,9 @@ import chinese_calendar
 import numpy as np
 from numpy.typing import NDArray
 
-from core.units import NS_PER_S
+from core.units import CHINA_OFFSET_S, NS_PER_S
 from scenarios.model import DayKind
 
-_CHINA_OFFSET_S = 8 * 3600
 _DAY_S = 86400
 _EPOCH = date(1970, 1, 1)
 
@@ -53,7 +52,7 @@ def fall_on(observed_ns: NDArray[np.int64], kinds: Iterable[DayKind]) -> NDArray
         [False, True]
     """
     wanted = frozenset(kinds)
-    numbers = (observed_ns // NS_PER_S + _CHINA_OFFSET_S) // _DAY_S
+    numbers = (observed_ns // NS_PER_S + CHINA_OFFSET_S) // _DAY_S
     days, where = np.unique(numbers, return_inverse=True)
     held = [bool(wanted & day_kinds(_EPOCH + timedelta(days=int(day)))) for day in days.tolist()]
     return np.array(held, np.bool_)[where]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.events import Place
 from core.observations import ObservationBatch
-from core.units import NS_PER_S
+from core.units import CHINA_OFFSET_S, NS_PER_S
 from scenarios.calendar import fall_on
 from scenarios.model import DayKind, TagsView, TimeOfDay
 from scenarios.rule_table import Test
@@ -18,7 +18,6 @@ from scenarios.rule_table import Test
 #: Answers to a test.
 NO, YES, UNKNOWN = 0, 1, -1
 
-_CHINA_OFFSET_S = 8 * 3600
 _MISSING = -1
 
 
@@ -103,7 +102,7 @@ class Columns:
             return ~self._registered
         if test.what == "time_of_day":
             span = TimeOfDay(from_s=int(arguments[0]), until_s=int(arguments[1]))
-            return span.holds((self.batch.observed_ns // NS_PER_S + _CHINA_OFFSET_S) % 86400)
+            return span.holds((self.batch.observed_ns // NS_PER_S + CHINA_OFFSET_S) % 86400)
         return fall_on(self.batch.observed_ns, [DayKind(one) for one in arguments])
 
     def _said(self, arguments: tuple[str, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

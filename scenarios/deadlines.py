@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from core.units import CHINA, NS_PER_S, seconds_to_ns
+from core.units import CHINA, NS_PER_S, china_time, seconds_to_ns
 from scenarios.calendar import day_kinds
 from scenarios.model import DayKind, Deadline, DeadlineClock
 
@@ -46,7 +46,7 @@ def deadline_ns(start_ns: int, deadline: Deadline) -> int:
     left_ns = seconds_to_ns(deadline.duration_s)
     if deadline.clock is DeadlineClock.HOURS24:
         return start_ns + left_ns
-    day = _china_day(start_ns)
+    day = china_time(start_ns).date()
     now_ns = start_ns
     while True:
         if is_working_day(day):
@@ -81,7 +81,7 @@ def time_left_s(now_ns: int, due_ns: int, clock: DeadlineClock) -> float:
         return -time_left_s(due_ns, now_ns, clock)
     if clock is DeadlineClock.HOURS24:
         return (due_ns - now_ns) / NS_PER_S
-    day, last = _china_day(now_ns), _china_day(due_ns)
+    day, last = china_time(now_ns).date(), china_time(due_ns).date()
     counted_ns = 0
     while day <= last:
         if is_working_day(day):
@@ -89,10 +89,6 @@ def time_left_s(now_ns: int, due_ns: int, clock: DeadlineClock) -> float:
             counted_ns += max(0, min(closes_ns, due_ns) - max(opens_ns, now_ns))
         day += _DAY
     return counted_ns / NS_PER_S
-
-
-def _china_day(instant_ns: int) -> date:
-    return (_EPOCH + timedelta(seconds=instant_ns // NS_PER_S)).astimezone(CHINA).date()
 
 
 def _hour_ns(day: date, hour: int) -> int:

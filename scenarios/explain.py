@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from core.events import Event
 from core.incidents import Text
-from core.units import CHINA, NS_PER_S
+from core.units import china_time
 from scenarios.model import Comparison, DeadlineClock, Rule, Scenario
 from scenarios.routing import Assignment
 
@@ -218,5 +216,4 @@ def _reading(measure: str, value: float, comparison: Text | None = None) -> Text
 
 
 def _china_time(instant_ns: int) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=instant_ns // NS_PER_S)
-    return f"{moment.astimezone(CHINA):%Y-%m-%d %H:%M:%S}"
+    return f"{china_time(instant_ns):%Y-%m-%d %H:%M:%S}"

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import msgspec
 
 from core.incidents import Incident, Status, Text
-from core.units import CHINA, NS_PER_S
+from core.units import NS_PER_S, china_time
 from scenarios.routing import UNCLEAR_DUTY_ID
 
 Counts = Callable[[Incident, int], bool]
@@ -277,8 +276,7 @@ def group_of(case: Incident, key: GroupKey) -> tuple[str, str]:
     if key is GroupKey.SCENARIO:
         return case.scenario, case.scenario_name.zh
     if key in (GroupKey.DAY, GroupKey.MONTH):
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=case.opened_ns // NS_PER_S)
-        text = f"{moment.astimezone(CHINA):%Y-%m-%d}"
+        text = f"{china_time(case.opened_ns):%Y-%m-%d}"
         text = text if key is GroupKey.DAY else text[:7]
         return text, text
     word = {

@@ -10,7 +10,7 @@ import msgspec
 from core.city import Unit, Worker
 from core.events import Place
 from core.incidents import Severity, Text
-from core.units import NS_PER_S
+from core.units import CHINA_OFFSET_S, NS_PER_S
 from geo.distance import distance_m
 from scenarios.model import Receiver, Scenario
 
@@ -18,7 +18,6 @@ from scenarios.model import Receiver, Scenario
 UNCLEAR_DUTY_ID = "unclear-duty"
 UNCLEAR_DUTY_NAME = "权属待定"
 
-_CHINA_OFFSET_S = 8 * 3600
 
 _LEVELS = {
     0: Text("全市", "the whole city"),
@@ -72,7 +71,7 @@ class Fairness(msgspec.Struct, frozen=True, kw_only=True):
         """
         if at_ns is None or severity in (Severity.SEVERE, Severity.EXTREME):
             return False
-        second = (at_ns // NS_PER_S + _CHINA_OFFSET_S) % 86_400
+        second = (at_ns // NS_PER_S + CHINA_OFFSET_S) % 86_400
         after, before = second >= self.quiet_from_s, second < self.quiet_until_s
         return (after and before) if self.quiet_from_s <= self.quiet_until_s else after or before
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -29,7 +28,7 @@ from core.incidents import (
     Text,
     incident_id,
 )
-from core.units import CHINA, NS_PER_S, seconds_to_ns
+from core.units import china_time, seconds_to_ns
 from scenarios.correlation import (
     CaseRaise,
     DecisionKind,
@@ -708,8 +707,7 @@ class DecisionTransaction:
         )
 
     def _case_number(self, at_ns: int) -> str:
-        moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=at_ns // NS_PER_S)
-        day = f"{moment.astimezone(CHINA):%Y%m%d}"
+        day = f"{china_time(at_ns):%Y%m%d}"
         if day not in self._last_number:
             table = tables.case_days
             last = self._connection.scalar(select(table.c.last).where(table.c.day == day))
