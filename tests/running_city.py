@@ -45,6 +45,11 @@ def wait_until_equal(get: Callable[[], Any], wanted: Any, timeout_s: float = 30.
     assert got == wanted, f"got {got!r}, wanted {wanted!r}"
 
 
+#: The first start in a fresh clone compiles the kernels of map and rules, half a minute on two
+#: cores; later ones load them and take two seconds.
+COLD_START_S = 120.0
+
+
 class City:
     """A running city: its page, and its broker."""
 
@@ -74,7 +79,12 @@ class City:
                 [sys.executable, "-m", "cli", "run"], cwd=ROOT, env=env, stdout=log, stderr=log
             )
         if wait:
-            self.wait()
+            try:
+                self.wait()
+            except BaseException:
+                self.process.kill()
+                self.process.wait()
+                raise
 
     def wait(self) -> None:
         """Wait until it serves."""
@@ -85,7 +95,7 @@ class City:
             pattern = rb"(http://\S+)\s+token for writing:\s+(\S+)"
             return re.search(pattern, output.read_bytes()[start:])
 
-        match = wait_for("address of the city", told)
+        match = wait_for("address of the city", told, COLD_START_S)
         self.url, self.token = match.group(1).decode(), match.group(2).decode()
 
     def get(self, path: str, **params: Any) -> Any:
