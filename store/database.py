@@ -39,6 +39,10 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_136_402
 
 
+#: Most keys that one query asks for; SQLite takes no more variables than 32,766.
+_KEYS_PER_QUERY = 10_000
+
+
 def migrate(url: str) -> None:
     """Bring a database to the newest schema; does nothing where it is there already.
 
@@ -219,6 +223,12 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
     """Insert rows, all with the same columns."""
     if rows:
         connection.execute(insert(table), list(rows))
+
+
+def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Keys in pieces that one query can ask for."""
+    for first in range(0, len(keys), _KEYS_PER_QUERY):
+        yield keys[first : first + _KEYS_PER_QUERY]
 
 
 def _parse(url: str) -> URL:

@@ -304,13 +304,13 @@ def test_any_grouping_and_repetition_gives_the_same_rows(
 def test_a_transaction_that_fails_leaves_nothing(
     store: CaseStore, make: Any, monkeypatch: Any
 ) -> None:
-    from store import decisions
+    from store import changes
 
     def fails(*_args: Any) -> None:
         raise RuntimeError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(decisions, "next_numbers", fails)
+        patched.setattr(changes, "next_numbers", fails)
         with pytest.raises(RuntimeError):
             store.apply([make.batch(make.event(60))], 0)
     assert incidents(store) == []

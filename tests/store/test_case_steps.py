@@ -134,9 +134,9 @@ def test_a_repeated_request_has_the_same_answer(store: CaseStore, case: str) -> 
 
 
 def test_keys_are_bounded(store: CaseStore, case: str, monkeypatch: Any) -> None:
-    from store import cases
+    from store import answers
 
-    monkeypatch.setattr(cases, "MAX_IDEMPOTENCY_KEYS", 2)
+    monkeypatch.setattr(answers, "MAX_IDEMPOTENCY_KEYS", 2)
     step(store, case, "accept", at_ns=1)
     for second in range(2, 6):
         step(store, case, "handle", idempotency_key=f"k-{second}", at_ns=second)
