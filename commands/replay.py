@@ -25,12 +25,12 @@ from core.settings import Settings, load_settings
 from core.topics import FRAME_FILTERS
 from core.units import ns_to_rfc3339, parse_duration_s, rfc3339_to_ns, seconds_to_ns
 from geo.city import load_city
+from ingest.pictures import PictureFolder
 from ingest.recording.frames import FrameTransform, LiveFrames, LosslessFrames
 from ingest.recording.pace import Pace
 from ingest.recording.publish import BrokerPlayer
 from ingest.recording.reader import Recording
 from ingest.recording.rounds import Round, select
-from ingest.vision_worker import PictureFolder
 
 FRAME_CHOICES = ("none", "lossless", "live")
 

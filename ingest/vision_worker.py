@@ -1,6 +1,6 @@
 """The vision process: frames in from MQTT, detections and the state of cameras out.
 
-Evidence pictures are on the disk before the detection that names them is published.
+A detection is published at once; the pictures that it names are made beside and follow.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import logging
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -35,14 +33,12 @@ from geo.camera import FlatGroundProjector
 from geo.city import City
 from ingest.broker import BrokerAddress
 from ingest.frame_source import FrameRings, FrameSource, RawFrame, build_client, leave
+from ingest.pictures import PictureFolder, PictureMaker, Pictures, PictureThread
 from vision.pipeline import CameraPipeline, PipelineResult
 from vision.quality import CameraState
 from vision.zones import Zone
 
 _LOG = logging.getLogger(__name__)
-
-#: Pictures kept per camera, some 40 kB each: 80 MB. The oldest go first.
-KEPT_PICTURES = 2000
 
 #: Detections that may wait for an absent broker, some 500 B each; more are dropped and counted.
 MAX_QUEUED = 10_000
@@ -114,44 +110,6 @@ def detection_json(one: Observation) -> bytes:
     return msgspec.json.encode(body)
 
 
-class PictureFolder:
-    """Evidence pictures on disk, a bounded number per camera.
-
-    Args:
-        folder: Where; a folder per camera is made in it.
-        kept: Pictures kept per camera; the oldest are removed.
-    """
-
-    def __init__(self, folder: Path, kept: int = KEPT_PICTURES) -> None:
-        self._folder = folder
-        self._kept = kept
-        self._names: dict[str, deque[str]] = {}
-
-    def write(self, name: str, jpeg: bytes) -> None:
-        """Write a picture whole or not at all.
-
-        Args:
-            name: ``camera/picture.jpg``.
-            jpeg: Its bytes.
-
-        Raises:
-            OSError: The disk is full or the folder may not be written.
-        """
-        camera_id, _, leaf = name.rpartition("/")
-        folder = self._folder / camera_id
-        names = self._names.get(camera_id)
-        if names is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            # Names begin with the time in milliseconds, so their order is that of time.
-            names = self._names[camera_id] = deque(sorted(one.name for one in folder.glob("*.jpg")))
-        part = folder / f".{leaf}.part"
-        part.write_bytes(jpeg)
-        part.replace(folder / leaf)
-        names.append(leaf)
-        while len(names) > self._kept:
-            (folder / names.popleft()).unlink(missing_ok=True)
-
-
 class _Watch(msgspec.Struct):
     """One camera as the worker sees it; stays as long as the city has the camera."""
 
@@ -161,7 +119,6 @@ class _Watch(msgspec.Struct):
     period_s: float = 0.0
     frames_told: int = 0
     fps: float = 0.0
-    snapshot: str | None = None
 
 
 class VisionWorker:
@@ -170,14 +127,13 @@ class VisionWorker:
     Args:
         city: Its cameras and zones.
         publish: Takes topic and payload of a detection; says whether it was taken.
-        pictures: Where evidence goes.
+        pictures: Makes the evidence.
     """
 
     def __init__(
-        self, city: City, publish: Callable[[str, bytes], bool], pictures: PictureFolder
+        self, city: City, publish: Callable[[str, bytes], bool], pictures: Pictures
     ) -> None:
-        #: Frames and detections that came to nothing, by reason.
-        self.rejected: dict[str, int] = {}
+        self._rejected: dict[str, int] = {}
         self._city = city
         self._publish = publish
         self._pictures = pictures
@@ -185,8 +141,13 @@ class VisionWorker:
         self._projector = FlatGroundProjector()
         self._watches: dict[str, _Watch] = {}
 
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Frames, detections and pictures that came to nothing, by reason."""
+        return self._rejected | self._pictures.rejected
+
     def handle(self, raw: RawFrame) -> PipelineResult | None:
-        """Look at one frame, store its pictures, publish its detections.
+        """Look at one frame, publish its detections, have its pictures made.
 
         Returns:
             What the pipeline made of it, or None where the frame was rejected.
@@ -214,18 +175,12 @@ class VisionWorker:
                 step_s = (frame.time_ns - watch.last_frame_ns) / NS_PER_S
                 watch.period_s += 0.1 * (min(step_s, _STALE_S) - watch.period_s)
             watch.last_frame_ns = frame.time_ns
-        for name, jpeg in result.snapshots:
-            try:
-                self._pictures.write(name, jpeg)
-            except OSError as error:
-                self._reject("picture_not_written")
-                _LOG.warning("picture %s not written: %s", name, error)
-            else:
-                watch.snapshot = name
         topic = detection_topic(self._city.name, raw.camera_id)
         for one in result.observations:
             if not self._publish(topic, detection_json(one)):
                 self._reject("detection_not_published")
+        if result.negative is not None:
+            self._pictures.take(result.negative)
         return result
 
     def status(self, now_ns: int, since_last_s: float, drops: dict[str, int]) -> dict[str, Any]:
@@ -249,13 +204,13 @@ class VisionWorker:
                 "frames": watch.frames,
                 "drops": drops.get(camera_id, 0),
                 "fps": round(watch.fps, 2),
-                "snapshot": watch.snapshot,
+                "snapshot": self._pictures.newest.get(camera_id),
                 "reasons": dict(watch.pipeline.counts),
             }
         for camera_id in self._city.cameras:
             if camera_id not in cameras:
                 cameras[camera_id] = {"state": "stale", "frames": 0, "drops": 0, "fps": 0.0}
-        return {"time": ns_to_rfc3339(now_ns), "cameras": cameras, "rejected": dict(self.rejected)}
+        return {"time": ns_to_rfc3339(now_ns), "cameras": cameras, "rejected": self.rejected}
 
     @staticmethod
     def _state(watch: _Watch, now_ns: int) -> str:
@@ -267,7 +222,7 @@ class VisionWorker:
         return "lying" if watch.pipeline.state in _LYING else "live"
 
     def _reject(self, reason: str) -> None:
-        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        self._rejected[reason] = self._rejected.get(reason, 0) + 1
 
 
 class DetectionPublisher:
@@ -356,7 +311,9 @@ def run_vision_worker(
     rings = FrameRings()
     source = FrameSource(broker, rings)
     publisher = DetectionPublisher(broker)
-    worker = VisionWorker(city, publisher.publish, PictureFolder(settings.snapshot_dir))
+    folder = PictureFolder(settings.snapshot_dir)
+    pictures = PictureThread(PictureMaker(folder, FlatGroundProjector()))
+    worker = VisionWorker(city, publisher.publish, pictures)
     with stopping_on_signals(stop):
         publisher.start()
         source.start()
@@ -375,4 +332,5 @@ def run_vision_worker(
                     told_s = now_s
         finally:
             source.stop()
+            pictures.stop()
             publisher.stop()

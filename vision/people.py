@@ -98,21 +98,29 @@ _LEAST_PERSON_PX = 24.0
 _PERSON_M = 1.7
 _LOOKS_DOWN_DEG = -60.0
 _BAND_RATIO = 1.35
+#: Of their height: how far below a box the feet of somebody who stands before it may be.
+_FEET_BELOW = 0.35
 
 
 def find_people_on_ground(
-    image: Image, projector: GroundProjector, pose: CameraPose
+    image: Image,
+    projector: GroundProjector,
+    pose: CameraPose,
+    near_xyxy: tuple[int, int, int, int] | None = None,
 ) -> list[tuple[tuple[int, int, int, int], float]]:
     """Who stands on the ground, each looked for at the size they would have there.
 
     The picture is cut into bands by how tall a person is whose feet are in them; each is
     enlarged until that is what the detector knows. Small figures are found so that would be
-    missed in the whole picture, in a fifth of the time. One person gives several boxes.
+    missed in the whole picture, in a fifth of the time: 0.1 to 0.15 s of a core for a street,
+    and some milliseconds for the place of one thing. One person gives several boxes.
 
     Args:
         image: Shape (h, w, 3), of the pose's size.
         projector: Pixel to ground.
         pose: Of the camera.
+        near_xyxy: Look only for those whose feet are in this box or a little below, and whose
+            middle is in it or a little beside; everywhere unless given.
 
     Returns:
         Left, top, right, bottom in pixels with the detector's weight, from ``DOUBTED`` up: who
@@ -122,11 +130,20 @@ def find_people_on_ground(
     height, width = image.shape[:2]
     found: list[tuple[tuple[int, int, int, int], float]] = []
     for first, last, tall_px in _bands(height, width, projector, pose):
+        start, end = 0, width
+        if near_xyxy is not None:
+            # As far as the window reaches beyond somebody who stands at the edge.
+            start = max(0, round(near_xyxy[0] - 0.75 * tall_px))
+            end = min(width, round(near_xyxy[2] + 0.75 * tall_px))
+            first = max(first, near_xyxy[1])
+            last = min(last, near_xyxy[3] + _FEET_BELOW * tall_px)
+            if first > last:
+                continue
         top = max(0, round(first - 1.35 * tall_px))
         bottom = min(height, round(last + 0.35 * tall_px))
         scale = 0.75 * _WINDOW_PX / tall_px
-        part = image[top:bottom]
-        size = (round(width * scale), max(_WINDOW_PX, round(part.shape[0] * scale)))
+        part = image[top:bottom, start:end]
+        size = (round(part.shape[1] * scale), max(_WINDOW_PX, round(part.shape[0] * scale)))
         if size[0] < _WINDOW_PX // 2:
             continue
         large = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.uint8)
@@ -139,7 +156,7 @@ def find_people_on_ground(
             groupThreshold=0.0,
         )
         for (x, y, w, h), weight in zip(boxes, np.ravel(weights), strict=True):
-            left, right = round(x / scale), round((x + w) / scale)
+            left, right = start + round(x / scale), start + round((x + w) / scale)
             box = (left, top + round(y / scale), right, top + round((y + h) / scale))
             found.append((box, float(weight)))
     return found

@@ -18,11 +18,11 @@ from core.observations import Observation
 from core.ports import GroundProjector
 from core.units import NS_PER_MS, NS_PER_S
 from vision.background import DualBackground, Foreground
-from vision.blur import blur, draw_object, draw_zones, encode_jpeg, private_mask
-from vision.detections import Image, Mask
+from vision.blur import private_mask
+from vision.darkroom import Negative, Shot, Shown
+from vision.detections import Image
 from vision.motion import moving_blobs
 from vision.people import SURE, find_people_on_ground
-from vision.plates import mark_plates
 from vision.quality import CameraState, FreezeWatch, decode_reduced, is_black, read_jpeg_header
 from vision.sizing import Shape, Sizing, size_up, top_of_front_car
 from vision.static_objects import Region, StaticObject, StaticObjects, halves
@@ -39,13 +39,8 @@ _LONG_VEHICLE_M = 5.0
 _ONE_VEHICLE_RATIO = 0.93
 _CARS_APART_M = 5.5
 
-_NO_MASK = np.zeros((0, 0), np.uint8)
-
 #: Somebody with a hard shadow looks like a thing up to this long.
 _PERSON_AND_SHADOW_M = 3.2
-
-#: Looking for people costs 0.15 s of a core; those who stand still stay for a while.
-_PEOPLE_EVERY_S = 60.0
 
 #: Kinds of zone that win where zones meet.
 _PREFERRED = {
@@ -69,13 +64,14 @@ class VisionParameters(msgspec.Struct, frozen=True, kw_only=True):
 class PipelineResult(NamedTuple):
     """What one frame gave.
 
-    ``snapshots`` are (relative name, JPEG) of the pictures that the observations name.
-    ``state`` is what may be said of the camera after this frame; ``dropped`` is the reason
-    for which the frame was not looked at, empty when it was.
+    ``negative`` is what the pictures that the observations name are made from, which takes
+    longer than all the rest and is done elsewhere; None where they name none. ``state`` is
+    what may be said of the camera after this frame; ``dropped`` is the reason for which the
+    frame was not looked at, empty when it was.
     """
 
     observations: list[Observation]
-    snapshots: list[tuple[str, bytes]]
+    negative: Negative | None
     state: CameraState
     dropped: str = ""
 
@@ -156,20 +152,20 @@ class CameraPipeline:
             if self._fixed_pose is None:
                 # Look only once it has stayed: most frames in flight are on the way.
                 self.state = CameraState.MOVING
-                return PipelineResult([], [], self.state, "")
+                return PipelineResult([], None, self.state, "")
         image = decode_reduced(frame.jpeg, view.factor)
         if image is None:
             return self._drop("undecodable", CameraState.BROKEN)
         if is_black(image):
             return self._drop("black", CameraState.BLACK)
-        observations, snapshots = view.look(image, frame, pose, self._projector)
+        observations, negative = view.look(image, frame, pose, self._projector)
         if not view.learning:
             self.state = CameraState.LIVE
         elif self.state is not CameraState.RESIZED:
             self.state = CameraState.LEARNING
         for reason, count in view.refused().items():
             self.counts[f"refused_{reason}"] = self.counts.get(f"refused_{reason}", 0) + count
-        return PipelineResult(observations, snapshots, self.state)
+        return PipelineResult(observations, negative, self.state)
 
     def _moved(self, before: CameraPose, now: CameraPose) -> bool:
         if self._fixed_pose is not None:
@@ -194,7 +190,7 @@ class CameraPipeline:
     def _drop(self, reason: str, state: CameraState) -> PipelineResult:
         self._count(reason)
         self.state = state
-        return PipelineResult([], [], state, reason)
+        return PipelineResult([], None, state, reason)
 
     def _count(self, reason: str) -> None:
         self.counts[reason] = self.counts.get(reason, 0) + 1
@@ -224,9 +220,7 @@ class _View:
         self._background = DualBackground()
         self._statics: StaticObjects | None = None
         self._known: dict[int, _Known] = {}
-        #: Who was found standing last, and when.
-        self.people: list[tuple[tuple[int, int, int, int], float]] = []
-        self.people_ns: int | None = None
+        self._street_ns = 0
         self._first_ns: int | None = None
         self._count_sum = 0
         self._count_frames = 0
@@ -250,7 +244,7 @@ class _View:
 
     def look(
         self, image: Image, frame: Frame, pose: CameraPose, projector: GroundProjector
-    ) -> tuple[list[Observation], list[tuple[str, bytes]]]:
+    ) -> tuple[list[Observation], Negative | None]:
         if self._first_ns is None:
             self._first_ns = self._count_since_ns = frame.time_ns
         if pose != self.pose:
@@ -266,22 +260,24 @@ class _View:
         foreground = self._background.update(image, at_s, statics.held)
         if foreground is None:
             self._count_since_ns = frame.time_ns
-            return [], []
-        if foreground.relit:
-            self.people_ns = None
+            return [], None
+        if foreground.relit or not self._street_ns:
+            self._street_ns = frame.time_ns
         changes = statics.update(self._background, foreground, frame.time_ns)
+        if statics.refused:
+            self._street_ns = frame.time_ns
         for one in (*changes.appeared, *changes.grown):
             self._size(one, projector)
 
         told: list[tuple[str, int, StaticObject, _Known]] = []
         due_ns = self._parameters.update_every_s * NS_PER_S
-        pictures = _Pictures(self, frame, pose, foreground, projector)
+        pictures = _Pictures(frame)
         for one in statics.objects.values():
             known = self._known[one.number]
             if known.zone is None:
                 continue
             if not known.announced:
-                if self._is_person(one, known, pictures):
+                if self._is_person(one, known, frame, pose, projector):
                     continue
                 told.append(("new", frame.time_ns - one.stopped_ns, one, known))
             # A hidden object is told of when it shows again: nobody saw it meanwhile.
@@ -296,39 +292,50 @@ class _View:
             for phase, dwell_ns, one, known in told
         ]
         observations += self._moving(foreground, frame)
-        return observations, pictures.made
+        return observations, self._negative(pictures, pose, foreground, projector)
 
-    def evidence_numbers(self) -> set[int]:
-        """The objects that may stay visible: vehicles and heaps in zones, not people."""
+    def _evidence_numbers(self) -> set[int]:
         return {number for number, known in self._known.items() if known.zone is not None}
 
-    def vehicles(self) -> list[tuple[tuple[int, int, int, int], float]]:
-        """The vehicles that stay visible: box in the full picture, and pixels for a metre."""
-        if self._statics is None:
-            return []
+    def _shown(self) -> tuple[Shown, ...]:
+        """What stays visible: vehicles and heaps in zones, not people."""
+        assert self._statics is not None
         found = []
-        for number in self.evidence_numbers() & self._statics.objects.keys():
+        for number in sorted(self._evidence_numbers() & self._statics.objects.keys()):
             sizing = self._known[number].sizing
+            box = self._full_box(self._statics.objects[number])
+            px_per_m = 0.0
             if sizing is not None and sizing.shape is Shape.VEHICLE:
-                box = self.full_box(self._statics.objects[number])
                 # Its picture is at most as wide as it is long: plates are rather thought larger.
-                found.append((box, (box[2] - box[0]) / max(sizing.width_m, 1.0)))
-        return found
+                px_per_m = (box[2] - box[0]) / max(sizing.width_m, 1.0)
+            found.append(Shown(box, px_per_m))
+        return tuple(found)
 
-    def full_box(self, one: StaticObject) -> tuple[int, int, int, int]:
+    def _full_box(self, one: StaticObject) -> tuple[int, int, int, int]:
         """An object's box in pixels of the full picture."""
         left, top, right, bottom = (edge * self.factor for edge in one.box)
         return left, top, right, bottom
 
-    def _is_person(self, one: StaticObject, known: _Known, pictures: _Pictures) -> bool:
+    def _is_person(
+        self,
+        one: StaticObject,
+        known: _Known,
+        frame: Frame,
+        pose: CameraPose,
+        projector: GroundProjector,
+    ) -> bool:
         """Whether a small thing is somebody who stands there, perhaps with a long shadow.
 
-        Asked once, when it would be told of; a person is never told of.
+        Asked once, when it would be told of, and only of its place, some milliseconds; a person
+        is never told of.
         """
         if known.sizing is None or known.sizing.length_m > _PERSON_AND_SHADOW_M:
             return False
-        left, top, right, bottom = self.full_box(one)
-        for (x0, y0, x1, y1), weight in pictures.people():
+        image = decode_reduced(frame.jpeg, 1)
+        if image is None:
+            return False
+        box = left, top, right, bottom = self._full_box(one)
+        for (x0, y0, x1, y1), weight in find_people_on_ground(image, projector, pose, box):
             middle, feet = (x0 + x1) / 2.0, y1 - 0.1 * (y1 - y0)
             # As tall as its box: somebody behind a heap is taller than what is seen of both.
             tall = bottom - top >= 0.5 * (y1 - y0)
@@ -339,13 +346,39 @@ class _View:
                 return True
         return False
 
+    def _negative(
+        self,
+        pictures: _Pictures,
+        pose: CameraPose,
+        foreground: Foreground,
+        projector: GroundProjector,
+    ) -> Negative | None:
+        """What the pictures of this frame are made from."""
+        if not pictures.shots:
+            return None
+        assert self._statics is not None
+        visible = self._statics.visible(self._evidence_numbers())
+        hide = private_mask(foreground.faint, foreground.fast, visible)
+        hovering = pose != self.pose
+        if hovering:
+            # The masks are those of the first pose of the view, up to a metre away.
+            hide = cv2.dilate(hide, np.ones((9, 9), np.uint8)).astype(np.uint8, copy=False)
+        return Negative(
+            camera_id=self._camera_id,
+            time_ns=pictures.frame.time_ns,
+            jpeg=pictures.frame.jpeg,
+            pose=pose,
+            hide=hide,
+            shots=tuple(pictures.shots),
+            shown=self._shown(),
+            outlines_px=tuple(self.outlines(projector)),
+            street_ns=pictures.frame.time_ns if hovering else self._street_ns,
+        )
+
     def outlines(self, projector: GroundProjector) -> list[NDArray[np.int32]]:
         if self._outlines is None:
             self._outlines = self._zones.outlines_px(projector, self.pose)
         return [line for _, line in self._outlines]
-
-    def visible(self) -> NDArray[np.uint8]:
-        return _NO_MASK if self._statics is None else self._statics.visible(self.evidence_numbers())
 
     def _size(self, one: StaticObject, projector: GroundProjector) -> None:
         known = self._known.setdefault(one.number, _Known(None, None))
@@ -421,7 +454,7 @@ class _View:
         slot = _picture_slot(dwell_ns / NS_PER_S)
         if phase == "end" or slot != known.pictured_slot:
             known.pictured_slot = slot
-            known.snapshot = pictures.take(one, phase)
+            known.snapshot = pictures.take(self._full_box(one), one.number, phase)
         sizing = known.sizing
         return Observation(
             source="vision",
@@ -496,92 +529,18 @@ class _View:
 
 
 class _Pictures:
-    """The evidence pictures of one frame; decodes and blurs it once, and only if asked."""
+    """The pictures that are wanted of one frame."""
 
-    def __init__(
-        self,
-        view: _View,
-        frame: Frame,
-        pose: CameraPose,
-        foreground: Foreground,
-        projector: GroundProjector,
-    ) -> None:
-        self.made: list[tuple[str, bytes]] = []
-        self._view = view
-        self._frame = frame
-        self._foreground = foreground
-        self._projector = projector
-        self._image: Image | None = None
-        self._people: list[tuple[tuple[int, int, int, int], float]] | None = None
-        self._blurred: Image | None = None
-        self._pose = pose
-        self._hovering = pose != view.pose
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.shots: list[Shot] = []
 
-    def take(self, one: StaticObject, phase: str) -> str:
-        """Make the picture of one object; returns its name, empty where it cannot be made."""
-        frame, view = self._frame, self._view
-        if self._blurred is None:
-            image = self._full()
-            if image is None:
-                return ""
-            mask = private_mask(self._foreground.faint, self._foreground.fast, view.visible())
-            if self._hovering:
-                # The masks are those of the first pose of the view, up to a metre away.
-                mask = cv2.dilate(mask, np.ones((9, 9), np.uint8)).astype(np.uint8, copy=False)
-            mask = self._with_people_and_plates(image, mask, phase)
-            outlines = view.outlines(self._projector)
-            self._blurred = draw_zones(blur(image, mask), outlines, mask)
-        left, top, right, bottom = view.full_box(one)
-        drawn = draw_object(
-            self._blurred.copy(),
-            (left - 2, top - 2, right + 2, bottom + 2),
-            camera_id=frame.camera_id,
-            time_ns=frame.time_ns,
-        )
-        name = f"{frame.camera_id}/{frame.time_ns // NS_PER_MS}-{one.number}-{phase}.jpg"
-        self.made.append((name, encode_jpeg(drawn)))
+    def take(self, box: tuple[int, int, int, int], number: int, phase: str) -> str:
+        """Ask for a picture of one object; returns the name that it will have."""
+        milliseconds = self.frame.time_ns // NS_PER_MS
+        name = f"{self.frame.camera_id}/{milliseconds}-{number}-{phase}.jpg"
+        self.shots.append(Shot(name, box))
         return name
-
-    def people(self) -> list[tuple[tuple[int, int, int, int], float]]:
-        """Who stands in the full picture; looked for at most once."""
-        if self._people is None:
-            image = self._full()
-            self._people = (
-                [] if image is None else find_people_on_ground(image, self._projector, self._pose)
-            )
-            self._view.people, self._view.people_ns = self._people, self._frame.time_ns
-        return self._people
-
-    def _standing(self, phase: str) -> list[tuple[tuple[int, int, int, int], float]]:
-        """Who stands, from a search some seconds ago where one is as good.
-
-        Whoever came since then differs from the street and is blurred for it.
-        """
-        before_ns = self._view.people_ns
-        old = before_ns is None or self._frame.time_ns - before_ns > _PEOPLE_EVERY_S * NS_PER_S
-        if phase == "new" or old or self._hovering:
-            return self.people()
-        return self._view.people
-
-    def _full(self) -> Image | None:
-        if self._image is None:
-            self._image = decode_reduced(self._frame.jpeg, 1)
-        return self._image
-
-    def _with_people_and_plates(self, image: Image, mask: Mask, phase: str) -> Mask:
-        height, width = image.shape[:2]
-        full = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
-        boxes = [box for box, _ in self._view.vehicles()]
-        for (left, top, right, bottom), weight in self._standing(phase):
-            middle = (left + right) / 2.0
-            # A vehicle's own edges are often half a person: there it takes more to be blurred.
-            on_vehicle = any(x0 <= middle <= x1 and y0 < bottom <= y1 for x0, y0, x1, y1 in boxes)
-            if on_vehicle and weight < SURE:
-                continue
-            full[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 255
-        for box, px_per_m in self._view.vehicles():
-            full = cv2.bitwise_or(full, mark_plates(image, box, px_per_m))
-        return np.asarray(full, np.uint8)
 
 
 def _picture_slot(dwell_s: float) -> int:

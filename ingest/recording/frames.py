@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from core.ports import RawMessage
+from geo.camera import FlatGroundProjector
 from geo.city import City
 from ingest.frame_source import FrameRings, RawFrame
+from ingest.pictures import PictureFolder, PictureMaker, PictureThread
 from ingest.recording.layout import is_frame_topic
 from ingest.recording.rounds import Round
-from ingest.vision_worker import PictureFolder, VisionWorker
+from ingest.vision_worker import VisionWorker
 
 #: Detections that wait for their round in a live run; more are dropped and counted.
 MAX_WAITING = 10_000
@@ -44,7 +46,8 @@ class LosslessFrames:
 
     def __init__(self, city: City, pictures: PictureFolder) -> None:
         self._found: list[tuple[str, bytes]] = []
-        self._worker = VisionWorker(city, self._take, pictures)
+        maker = PictureMaker(pictures, FlatGroundProjector())
+        self._worker = VisionWorker(city, self._take, maker)
         self._frames = 0
 
     async def __call__(self, one: Round) -> Round:
@@ -86,7 +89,8 @@ class LiveFrames:
     def __init__(self, city: City, pictures: PictureFolder) -> None:
         self.rings = FrameRings()
         self._found: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
-        self._worker = VisionWorker(city, self._take, pictures)
+        self._pictures = PictureThread(PictureMaker(pictures, FlatGroundProjector()))
+        self._worker = VisionWorker(city, self._take, self._pictures)
         self._frames = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replayed-frames", daemon=True)
@@ -109,6 +113,7 @@ class LiveFrames:
         self._stop.set()
         self.rings.wake()
         self._thread.join(2.0)
+        self._pictures.stop()
 
     def report(self) -> dict[str, int]:
         """Frames looked at, dropped and rejected."""

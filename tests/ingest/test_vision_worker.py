@@ -24,12 +24,13 @@ from core.frames import Frame, encode_frame
 from core.ports import RawMessage
 from core.settings import Settings
 from core.topics import detection_topic, frame_topic
+from geo.camera import FlatGroundProjector
 from geo.city import City, generate_city
 from ingest.broker import BrokerAddress, MosquittoBroker, find_mosquitto
 from ingest.decoders import decode
 from ingest.frame_source import FrameRings, RawFrame
+from ingest.pictures import PictureFolder, PictureMaker, PictureThread
 from ingest.vision_worker import (
-    PictureFolder,
     VisionWorker,
     run_vision_worker,
     status_topic,
@@ -37,6 +38,7 @@ from ingest.vision_worker import (
 )
 from simulators.actors import Actor, Waypoint
 from simulators.cameras import CameraSimulator
+from vision.darkroom import Negative
 
 S = 1_000_000_000
 EPOCH_NS = 1_767_225_600 * S
@@ -111,26 +113,26 @@ def test_pictures_are_whole_and_the_oldest_go(tmp_path: Path):
     assert (tmp_path / "camera-1" / "1004-1-new.jpg").read_bytes() == b"picture 4"
 
 
+def a_maker(tmp_path: Path) -> PictureMaker:
+    return PictureMaker(PictureFolder(tmp_path), FlatGroundProjector())
+
+
 def a_worker(tmp_path: Path, published: list[tuple[str, bytes]]) -> VisionWorker:
     def publish(topic: str, payload: bytes) -> bool:
         published.append((topic, payload))
         return True
 
-    return VisionWorker(the_city(), publish, PictureFolder(tmp_path))
+    return VisionWorker(the_city(), publish, a_maker(tmp_path))
 
 
-def test_a_detection_is_plain_json_and_its_pictures_are_there_first(tmp_path: Path):
+def test_a_detection_is_plain_json_and_its_pictures_follow(tmp_path: Path):
     published: list[tuple[str, bytes]] = []
-
-    def publish(topic: str, payload: bytes) -> bool:
-        for name in json.loads(payload).get("snapshots", ()):
-            assert (tmp_path / name).is_file()
-        published.append((topic, payload))
-        return True
-
-    worker = VisionWorker(the_city(), publish, PictureFolder(tmp_path))
+    worker = a_worker(tmp_path, published)
     for frame in parked_car_frames():
         worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+        for _, payload in published:
+            for name in json.loads(payload).get("snapshots", ()):
+                assert (tmp_path / name).is_file()
     topic = detection_topic(the_city().name, "camera-1")
     assert {one for one, _ in published} == {topic}
     seen = [
@@ -178,6 +180,56 @@ def test_a_full_disk_costs_the_picture_and_not_the_detection(tmp_path: Path):
         worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
     assert worker.rejected["picture_not_written"] >= 1
     assert any(b'"phase":"new"' in payload for _, payload in published)
+
+
+class _Stuck(PictureMaker):
+    """Stands in for a long search for people: waits until it is let go."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        super().__init__(PictureFolder(tmp_path), FlatGroundProjector())
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def take(self, negative: Negative) -> None:
+        self.begun.set()
+        assert self.go.wait(60.0)
+        super().take(negative)
+
+
+def test_neither_frames_nor_detections_wait_for_pictures(tmp_path: Path):
+    published: list[tuple[str, bytes]] = []
+
+    def publish(topic: str, payload: bytes) -> bool:
+        published.append((topic, payload))
+        return True
+
+    maker = _Stuck(tmp_path)
+    pictures = PictureThread(maker)
+    worker = VisionWorker(the_city(), publish, pictures)
+    for frame in parked_car_frames():
+        worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+    assert maker.begun.wait(10.0)
+    assert not list(tmp_path.rglob("*.jpg"))
+    assert sum(b'"phase":"end"' in payload for _, payload in published) == 1
+    maker.go.set()
+    pictures.stop(60.0)
+    named = {name for _, payload in published for name in json.loads(payload).get("snapshots", ())}
+    assert {f"camera-1/{file.name}" for file in tmp_path.rglob("*.jpg")} == named
+    assert worker.rejected == {}
+
+
+def test_pictures_beyond_those_that_may_wait_are_dropped_and_counted(tmp_path: Path):
+    maker = _Stuck(tmp_path)
+    pictures = PictureThread(maker, max_waiting=1)
+    worker = VisionWorker(the_city(), lambda _topic, _payload: True, pictures)
+    for frame in parked_car_frames():
+        result = worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+        if result is not None and result.negative is not None:
+            assert maker.begun.wait(10.0)  # the first is being made, not waiting
+    # New, after half a minute, end: one is being made, one waits, one is dropped.
+    assert worker.rejected == {"picture_dropped": 1}
+    maker.go.set()
+    pictures.stop(60.0)
+    assert len(list(tmp_path.rglob("*.jpg"))) == 2
 
 
 def test_the_status_tells_live_late_stale_and_lying(tmp_path: Path):

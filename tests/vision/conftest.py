@@ -20,6 +20,7 @@ from ingest.vision_worker import zones_of
 from simulators.actors import Actor, ActorKind, Waypoint
 from simulators.cameras import CameraSimulator, background_actors
 from simulators.rendering import CityPainter, Plane
+from vision.darkroom import Darkroom
 from vision.pipeline import STATIC_OBJECT, CameraPipeline, PipelineResult
 from vision.zones import Zone
 
@@ -42,7 +43,13 @@ class Seen:
         self.results = results
         self.pipeline = pipeline
         self.observations = [one for result in results for one in result.observations]
-        self.snapshots = dict(picture for result in results for picture in result.snapshots)
+        darkroom = Darkroom(FlatGroundProjector())
+        self.snapshots = dict(
+            picture
+            for result in results
+            if result.negative is not None
+            for picture in darkroom.develop(result.negative)
+        )
 
     def phases(self, phase: str) -> list[Observation]:
         return [

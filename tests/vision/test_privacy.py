@@ -11,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from core.frames import encode_frame
+from geo.camera import FlatGroundProjector
 from ingest.frame_source import RawFrame
-from ingest.vision_worker import PictureFolder, VisionWorker
+from ingest.pictures import PictureFolder, PictureMaker
+from ingest.vision_worker import VisionWorker
 from simulators.cameras import CameraSimulator
 from simulators.views import CONDITIONS
 from vision.blur import blur
@@ -63,7 +65,8 @@ def test_no_person_is_sharp_in_the_files_on_the_disk(
 
     everybody = simulator(actors)
     nobody = simulator([one for one in actors if one.kind != "person"])
-    worker = VisionWorker(street.city, lambda _topic, _payload: True, PictureFolder(tmp_path))
+    maker = PictureMaker(PictureFolder(tmp_path), FlatGroundProjector())
+    worker = VisionWorker(street.city, lambda _topic, _payload: True, maker)
     for second in range(110):
         frame = everybody.frame(street.EPOCH_NS + second * S)
         worker.handle(RawFrame(street.camera.camera_id, encode_frame(frame), second))
