@@ -89,6 +89,48 @@ class ArchiveSettings(BaseModel):
     )
 
 
+class OpinionSettings(BaseModel):
+    """A second opinion on low-confidence events of cameras (docs/second-opinion.md)."""
+
+    model_config = {"frozen": True}
+
+    url: str = Field(
+        "",
+        description="Base of an OpenAI-compatible API with vision, such as "
+        "`http://127.0.0.1:8080/v1`; nothing is asked where it is empty",
+    )
+    model: str = Field("", description="Name of the model at that API")
+    key: SecretStr = Field(SecretStr(""), description="Key of that API, where it wants one")
+    key_file: Path | None = Field(None, description="File that holds the key instead")
+    below_ratio: float = Field(
+        0.85, gt=0, le=1, description="Confidence below which an event is asked about"
+    )
+    timeout_s: float = Field(20.0, gt=0, le=300, description="Seconds to wait for an answer")
+    concurrent: int = Field(2, ge=1, le=32, description="Most questions on their way at once")
+    per_hour: int = Field(60, ge=1, le=100_000, description="Most questions in an hour")
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if url and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc):
+            msg = f"http://host:port/v1 or https://… was wanted, got {url!r}"
+            raise ValueError(msg)
+        return url
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> OpinionSettings:
+        if self.url and not self.model:
+            msg = "opinion.model: the name of a model is wanted where opinion.url is set"
+            raise ValueError(msg)
+        return self
+
+    def secret(self) -> str:
+        """The key, from the file where one is named; empty when none is set."""
+        if self.key_file is not None:
+            return self.key_file.read_text(encoding="utf-8").strip()
+        return self.key.get_secret_value()
+
+
 class Settings(BaseSettings):
     """All settings of a process."""
 
@@ -138,6 +180,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     api: ApiSettings = ApiSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    opinion: OpinionSettings = OpinionSettings()
 
     @field_validator("broker")
     @classmethod

@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -87,12 +88,19 @@ class PictureMaker:
     Args:
         folder: Where they go.
         projector: Pixel to ground.
+        made: Told the name and the bytes of each picture that is on the disk.
     """
 
-    def __init__(self, folder: PictureFolder, projector: GroundProjector) -> None:
+    def __init__(
+        self,
+        folder: PictureFolder,
+        projector: GroundProjector,
+        made: Callable[[str, bytes], None] | None = None,
+    ) -> None:
         self.newest: dict[str, str] = {}
         self.rejected: dict[str, int] = {}
         self._folder = folder
+        self._made = made
         self._darkroom = Darkroom(projector)
 
     def take(self, negative: Negative) -> None:
@@ -112,6 +120,8 @@ class PictureMaker:
                 _LOG.warning("picture %s not written: %s", name, error)
             else:
                 self.newest[negative.camera_id] = name
+                if self._made is not None:
+                    self._made(name, jpeg)
 
     def _reject(self, reason: str) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1

@@ -33,7 +33,9 @@ from geo.camera import FlatGroundProjector
 from geo.city import City
 from ingest.broker import BrokerAddress
 from ingest.frame_source import FrameRings, FrameSource, RawFrame, build_client, leave
+from ingest.opinion_desk import OpinionDesk
 from ingest.pictures import PictureFolder, PictureMaker, Pictures, PictureThread
+from ingest.second_opinion import SecondOpinion
 from vision.pipeline import CameraPipeline, PipelineResult
 from vision.quality import CameraState
 from vision.zones import Zone
@@ -128,15 +130,21 @@ class VisionWorker:
         city: Its cameras and zones.
         publish: Takes topic and payload of a detection; says whether it was taken.
         pictures: Makes the evidence.
+        opinions: Seeks second opinions on it; nobody is asked without.
     """
 
     def __init__(
-        self, city: City, publish: Callable[[str, bytes], bool], pictures: Pictures
+        self,
+        city: City,
+        publish: Callable[[str, bytes], bool],
+        pictures: Pictures,
+        opinions: OpinionDesk | None = None,
     ) -> None:
         self._rejected: dict[str, int] = {}
         self._city = city
         self._publish = publish
         self._pictures = pictures
+        self._opinions = opinions
         self._zones = zones_of(city)
         self._projector = FlatGroundProjector()
         self._watches: dict[str, _Watch] = {}
@@ -175,12 +183,15 @@ class VisionWorker:
                 step_s = (frame.time_ns - watch.last_frame_ns) / NS_PER_S
                 watch.period_s += 0.1 * (min(step_s, _STALE_S) - watch.period_s)
             watch.last_frame_ns = frame.time_ns
-        topic = detection_topic(self._city.name, raw.camera_id)
         for one in result.observations:
-            if not self._publish(topic, detection_json(one)):
-                self._reject("detection_not_published")
+            told = one if self._opinions is None else self._opinions.told(one)
+            self._tell(raw.camera_id, told)
         if result.negative is not None:
             self._pictures.take(result.negative)
+        if self._opinions is not None:
+            seen_ns = {name: watch.last_frame_ns for name, watch in self._watches.items()}
+            for one in self._opinions.follow_ups(seen_ns):
+                self._tell(one.labels["camera_id"], one)
         return result
 
     def status(self, now_ns: int, since_last_s: float, drops: dict[str, int]) -> dict[str, Any]:
@@ -210,7 +221,12 @@ class VisionWorker:
         for camera_id in self._city.cameras:
             if camera_id not in cameras:
                 cameras[camera_id] = {"state": "stale", "frames": 0, "drops": 0, "fps": 0.0}
-        return {"time": ns_to_rfc3339(now_ns), "cameras": cameras, "rejected": self.rejected}
+        return {
+            "time": ns_to_rfc3339(now_ns),
+            "cameras": cameras,
+            "rejected": self.rejected,
+            "opinions": {} if self._opinions is None else dict(self._opinions.counts),
+        }
 
     @staticmethod
     def _state(watch: _Watch, now_ns: int) -> str:
@@ -220,6 +236,10 @@ class VisionWorker:
         if age_s > max(_LATE_S, _LATE_PERIODS * watch.period_s):
             return "late"
         return "lying" if watch.pipeline.state in _LYING else "live"
+
+    def _tell(self, camera_id: str, one: Observation) -> None:
+        if not self._publish(detection_topic(self._city.name, camera_id), detection_json(one)):
+            self._reject("detection_not_published")
 
     def _reject(self, reason: str) -> None:
         self._rejected[reason] = self._rejected.get(reason, 0) + 1
@@ -312,8 +332,13 @@ def run_vision_worker(
     source = FrameSource(broker, rings)
     publisher = DetectionPublisher(broker)
     folder = PictureFolder(settings.snapshot_dir)
-    pictures = PictureThread(PictureMaker(folder, FlatGroundProjector()))
-    worker = VisionWorker(city, publisher.publish, pictures)
+    asker = opinions = None
+    if settings.opinion.url:
+        asker = SecondOpinion(settings.opinion)
+        opinions = OpinionDesk(asker, settings.opinion.below_ratio)
+    made = None if opinions is None else opinions.pictured
+    pictures = PictureThread(PictureMaker(folder, FlatGroundProjector(), made))
+    worker = VisionWorker(city, publisher.publish, pictures, opinions)
     with stopping_on_signals(stop):
         publisher.start()
         source.start()
@@ -333,4 +358,6 @@ def run_vision_worker(
         finally:
             source.stop()
             pictures.stop()
+            if asker is not None:
+                asker.stop()
             publisher.stop()

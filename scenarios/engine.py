@@ -27,6 +27,7 @@ from scenarios import kernels
 from scenarios.columns import Columns
 from scenarios.kernels import MAX_OBSERVATION_IDS, Edges, Rows
 from scenarios.model import Rule, Scenario, TagsView
+from scenarios.opinion import opinion_of, weighed
 from scenarios.rule_table import compile_rules
 
 __all__ = ["MAX_OBSERVATION_IDS", "RuleEngine"]
@@ -316,6 +317,12 @@ class RuleEngine:
             elif snap_row == kernels.KEPT:
                 pictures = self._snapshots.get(entry, [])
             ids = out.ids[n].tobytes().hex()
+            because, confidence = _because(rule, out, n), rule.confidence_ratio
+            if trigger >= 0 and "opinion_ratio" in batch.measures:
+                opinion = opinion_of(batch, trigger)
+                because |= opinion
+                if opinion:
+                    confidence = weighed(confidence, float(opinion["opinion_ratio"]))
             event = Event(
                 id=event_id(
                     rule=rule.id, thing_id=thing_id, began_ns=began_ns, edge=edge, at_ns=at_ns
@@ -329,8 +336,8 @@ class RuleEngine:
                 began_ns=began_ns,
                 at_ns=at_ns,
                 place=place or Place(unplaced="no_position"),
-                because=_because(rule, out, n),
-                confidence_ratio=rule.confidence_ratio,
+                because=because,
+                confidence_ratio=confidence,
                 trigger_id=batch.ids[trigger] if trigger >= 0 else "",
                 observation_ids=tuple(ids[32 * k : 32 * k + 32] for k in range(out.id_count[n])),
                 snapshots=tuple(pictures),

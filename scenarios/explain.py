@@ -113,9 +113,22 @@ def explain_event(event: Event, scenario: Scenario) -> Text:
     value = (
         Text(f"，实测{measured.zh}", f"; it measured {measured.en}") if measured.en else measured
     )
+    second = _second_opinion(event)
     return Text(
-        f"{event.thing_id} 自 {began} 起符合“{told.zh}”{value.zh}。",
-        f"from {began} on, {event.thing_id} met: {told.en}{value.en}.",
+        f"{event.thing_id} 自 {began} 起符合“{told.zh}”{value.zh}。{second.zh}",
+        f"from {began} on, {event.thing_id} met: {told.en}{value.en}.{second.en}",
+    )
+
+
+def _second_opinion(event: Event) -> Text:
+    """What a vision model said of the picture, where it was asked."""
+    ratio = event.because.get("opinion_ratio")
+    if not isinstance(ratio, float):
+        return Text("", "")
+    model, reason = (str(event.because.get(name, "")) for name in ("opinion_model", "opinion"))
+    return Text(
+        f"视觉模型 {model} 复核：属实的可能为 {ratio:.0%}“{reason}”。",
+        f' A second look by the vision model {model} finds it {ratio:.0%} likely: "{reason}".',
     )
 
 

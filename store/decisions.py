@@ -219,7 +219,10 @@ class DecisionTransaction:
         held = case.raises.get(key)
         # A raise that ended does not begin again; a new one has its own instant.
         active = event.edge is not Edge.CLEAR and (held is None or held.active)
-        confidence = max(event.confidence_ratio, held.confidence_ratio if held else 0.0)
+        confidence = event.confidence_ratio
+        if held is not None and "opinion_ratio" not in event.because:
+            # One rule is always as sure; only an opinion changes that, and it stays.
+            confidence = held.confidence_ratio
         case.raises[key] = HeldRaise(event.source, active, confidence)
         case.changed_raises.add(key)
         before = case.incident

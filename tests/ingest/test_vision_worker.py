@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -15,30 +16,41 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from core.clock import ManualClock
+from core.events import Edge, Event, Place
 from core.frames import Frame, encode_frame
+from core.observations import Stamp, decode_batch, encode_batch, pack
 from core.ports import RawMessage
-from core.settings import Settings
+from core.settings import OpinionSettings, Settings
 from core.topics import detection_topic, frame_topic
 from geo.camera import FlatGroundProjector
 from geo.city import City, generate_city
 from ingest.broker import BrokerAddress, MosquittoBroker, find_mosquitto
 from ingest.decoders import decode
 from ingest.frame_source import FrameRings, RawFrame
+from ingest.opinion_desk import OpinionDesk
 from ingest.pictures import PictureFolder, PictureMaker, PictureThread
+from ingest.second_opinion import SecondOpinion
 from ingest.vision_worker import (
     VisionWorker,
     run_vision_worker,
     status_topic,
     zones_of,
 )
+from scenarios.engine import RuleEngine
+from scenarios.loader import load_packs
 from simulators.actors import Actor, Waypoint
 from simulators.cameras import CameraSimulator
 from vision.darkroom import Negative
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_vision_endpoint import completion, fake_endpoint
 
 S = 1_000_000_000
 EPOCH_NS = 1_767_225_600 * S
@@ -180,6 +192,66 @@ def test_a_full_disk_costs_the_picture_and_not_the_detection(tmp_path: Path):
         worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
     assert worker.rejected["picture_not_written"] >= 1
     assert any(b'"phase":"new"' in payload for _, payload in published)
+
+
+class _UnplacedTags:
+    """A map that knows of nothing, for rules that ask for nothing."""
+
+    def in_zone(self, _kind: str) -> np.ndarray:
+        return np.zeros(1, np.bool_)
+
+    in_airspace = airspace_unsure = in_zone
+
+    def place(self, _row: int, **_error: float | None) -> Place:
+        return Place(unplaced="no_position")
+
+
+def events_of(published: list[tuple[str, bytes]]) -> list[Event]:
+    """What a rule for cars that stand for half a minute makes of published detections."""
+    parking = next(one for one in load_packs() if one.id == "illegal-parking")
+    rule = msgspec.structs.replace(parking.rules[0], threshold=30.0, in_zone=())
+    engine = RuleEngine([msgspec.structs.replace(parking, rules=(rule,))], frozenset())
+    found: list[Event] = []
+    for sequence, (topic, payload) in enumerate(published):
+        message = RawMessage(topic=topic, payload=payload, received_ns=EPOCH_NS + 80 * S)
+        stamp = Stamp(ingest_id="i", sequence=sequence, partition=0, watermark_ns=0, logged_ns=0)
+        logged = encode_batch(pack(list(decode(message)), stamp))
+        found += engine.process(decode_batch(logged), _UnplacedTags())
+    return found
+
+
+def test_a_second_opinion_is_in_the_log_so_that_a_replay_decides_the_same(tmp_path: Path):
+    published: list[tuple[str, bytes]] = []
+
+    def publish(topic: str, payload: bytes) -> bool:
+        published.append((topic, payload))
+        return True
+
+    with fake_endpoint() as endpoint:
+        endpoint.reply = completion('{"real": false, "confidence": 0.9, "reason": "a shadow"}')
+        asker = SecondOpinion(OpinionSettings(url=endpoint.url, model="m", timeout_s=30.0))
+        # Every event is asked about: a drawn car is a sure one.
+        desk = OpinionDesk(asker, below_ratio=1.0)
+        maker = PictureMaker(PictureFolder(tmp_path), FlatGroundProjector(), desk.pictured)
+        worker = VisionWorker(the_city(), publish, maker, desk)
+        for frame in parked_car_frames():
+            worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+            while maker.newest and not asker.counts:
+                time.sleep(0.005)
+        (asked,) = endpoint.asked
+        sent = asked[2]["messages"][1]["content"][1]["image_url"]["url"].partition(",")[2]
+        assert worker.status(0, 1.0, {})["opinions"] == {"opinion": 1}
+    new, told = [json.loads(one) for _, one in published if b"no-parking-1" in one][:2]
+    assert "opinion_ratio" not in new["measures"]
+    assert told["measures"]["opinion_ratio"] == pytest.approx(0.1)
+    assert told["labels"]["opinion"] == "a shadow"
+    # What was sent is what is stored, byte for byte: people are blurred in it.
+    assert base64.b64decode(sent) == (tmp_path / new["snapshots"][0]).read_bytes()
+    events = events_of(published)
+    assert events[0].edge is Edge.RAISE
+    assert events[0].because["opinion"] == "a shadow"
+    assert events[0].confidence_ratio == pytest.approx(0.308, abs=1e-3)
+    assert events_of(published) == events
 
 
 class _Stuck(PictureMaker):

@@ -16,6 +16,7 @@ from core.errors import DecodeError
 from core.events import Edge, Event
 from core.observations import Observation
 from scenarios.engine import MAX_OBSERVATION_IDS, RuleEngine
+from scenarios.explain import explain_event
 from scenarios.model import (
     Comparison,
     Condition,
@@ -622,3 +623,32 @@ def test_the_engine_means_what_a_rule_plainly_says(
         readings = [(at_s, level) for at_s, level, name, _ in stream if name == thing]
         expected = expected_edges(scenario.rules[0], readings)
         assert words.in_short(found.get(("road-flooding/level", thing), [])) == expected
+
+
+@pytest.mark.parametrize(
+    ("opinion_ratio", "confidence"),
+    [(0.9, 0.973), (0.5, 0.8), (0.1, 0.308), (None, 0.8), (1.7, 0.8)],
+)
+def test_a_second_opinion_moves_the_confidence_of_an_event(
+    words: SimpleNamespace, opinion_ratio: float | None, confidence: float
+) -> None:
+    more = {} if opinion_ratio is None else {"opinion_ratio": opinion_ratio}
+    seen = [
+        words.an_observation(
+            at_s,
+            "camera-1/7",
+            "detection.static_object",
+            zone="no_parking",
+            labels={"object": "vehicle", "opinion": "a red car", "opinion_model": "m"},
+            dwell_s=float(at_s),
+            **more,
+        )
+        for at_s in (20, 130)
+    ]
+    scenario = words.shipped("illegal-parking")
+    (event,) = words.process(RuleEngine([scenario], frozenset()), seen)
+    assert event.confidence_ratio == pytest.approx(confidence, abs=1e-3)
+    counts = opinion_ratio is not None and opinion_ratio <= 1.0
+    assert event.because.get("opinion") == ("a red car" if counts else None)
+    told = explain_event(event, scenario)
+    assert ("a red car" in told.en) == ("a red car" in told.zh) == counts

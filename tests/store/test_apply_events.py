@@ -315,3 +315,20 @@ def test_a_transaction_that_fails_leaves_nothing(
             store.apply([make.batch(make.event(60))], 0)
     assert incidents(store) == []
     assert len(store.apply([make.batch(make.event(60))], 0)) == 1
+
+
+def test_an_opinion_lowers_the_confidence_and_an_end_does_not_raise_it(
+    store: CaseStore, make: Any
+) -> None:
+    because = {"opinion_ratio": 0.1, "opinion": "a shadow", "opinion_model": "m"}
+
+    def confidence_after(*events: Any) -> float:
+        store.apply([make.batch(*events)], 0)
+        return float(incidents(store)[0]["confidence_ratio"])
+
+    assert confidence_after(make.event(60)) == pytest.approx(0.8)
+    still = make.event(660, Edge.STILL, because=because, confidence_ratio=0.31)
+    assert confidence_after(still) == pytest.approx(0.31)
+    assert confidence_after(make.event(700, Edge.CLEAR)) == pytest.approx(0.31)
+    words = bodies(store.evidence(incidents(store)[0]["id"]))
+    assert [word["because"].get("opinion") for word in words] == [None, "a shadow", None]
