@@ -19,6 +19,7 @@ from api.page import Page
 from api.routes import (
     city_map,
     events,
+    exclusions,
     incidents,
     kpis,
     ledger,
@@ -29,7 +30,7 @@ from api.routes import (
     reports,
 )
 from api.schemas import components
-from api.services import PublishReport, Services
+from api.services import Publish, Services
 from api.stream import MAX_CLIENTS, StreamHub
 from core.clock import Clock
 from geo.city import City
@@ -48,6 +49,7 @@ _ROUTES = (
     observations,
     ledger,
     reports,
+    exclusions,
     city_map,
     platform,
 )
@@ -70,7 +72,7 @@ def create_app(
     token: str,
     snapshot_dir: Path,
     static_dir: Path | None = None,
-    publish_report: PublishReport | None = None,
+    publish: Publish | None = None,
     live: LiveState | None = None,
     archive: ArchiveReader | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
@@ -91,7 +93,7 @@ def create_app(
         token: What writing needs; an empty one refuses every write.
         snapshot_dir: Folder of evidence pictures.
         static_dir: Folder of the built page; may be missing.
-        publish_report: Sends a report to the broker; None refuses reports with 503.
+        publish: Sends reports and exclusions to the broker; None refuses them with 503.
         live: Last states and figures; without it the store's table of things is shown.
         archive: Archived observations; None answers that there are none here.
         max_body_bytes: Largest body accepted.
@@ -109,7 +111,7 @@ def create_app(
         token=token,
         snapshot_dir=snapshot_dir,
         static_dir=static_dir,
-        publish_report=publish_report,
+        publish=publish,
         live=live,
         hub=hub,
         registry=registry,

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import AfterValidator
 
 from core.events import Place
+from core.exclusions import Exclusion
 from core.incidents import Evidence, HistoryEntry, Incident, Text
 from store.things import Thing
 
@@ -22,7 +23,7 @@ def _without_nul(text: str) -> str:
 #: A text that every database can keep.
 Plain = Annotated[str, AfterValidator(_without_nul)]
 
-_STRUCTS = (Incident, Evidence, HistoryEntry, Place, Text, Thing)
+_STRUCTS = (Incident, Evidence, HistoryEntry, Place, Text, Thing, Exclusion)
 _REF = "#/components/schemas/{name}"
 
 _PROBLEM = {

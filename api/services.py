@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -19,8 +18,8 @@ from geo.tagging import Tagger
 from store.archive.query import ArchiveReader
 from store.cases import CaseStore
 
-#: Sends a report to the broker, as any source would; returns when the broker has it.
-PublishReport = Callable[[dict[str, Any]], Awaitable[None]]
+#: Sends a payload to a topic, as any source would; returns when the broker has it.
+Publish = Callable[[str, bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Services:
     token: str
     snapshot_dir: Path
     static_dir: Path | None
-    publish_report: PublishReport | None
+    publish: Publish | None
     live: LiveState | None
     hub: StreamHub
     registry: CollectorRegistry

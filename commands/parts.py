@@ -28,7 +28,7 @@ from core.clock import Clock
 from core.errors import ServiceError
 from core.ports import Rejection
 from core.settings import Settings
-from core.topics import quality_topic, report_topic, sensor_topic
+from core.topics import quality_topic, sensor_topic
 from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
 from geo.fence_layers import fences_of
@@ -162,7 +162,9 @@ class StreamParts:
         RuleEngine(self.packs, registered).warm_up()
         fences = FenceSet(fences_of(city)[0])
         FenceWatch(fences, city.devices).warm_up()
-        self.decisions = DecisionWriter(self.store.apply, clock, settings.partitions)
+        self.decisions = DecisionWriter(
+            self.store.apply, clock, settings.partitions, self.store.wakes_ns
+        )
         self.services = StreamServices(
             tagger=self.tagger,
             devices=city.devices,
@@ -329,7 +331,7 @@ class ApiParts:
             token=self.token,
             snapshot_dir=settings.snapshot_dir,
             static_dir=ROOT / "web" / "dist",
-            publish_report=None if self._link is None else self._publish_report,
+            publish=None if self._link is None else self.publish,
             live=live,
             archive=self._archive,
         )
@@ -426,11 +428,6 @@ class ApiParts:
                     )
                 )
         self._live.update_cameras(states)
-
-    async def _publish_report(self, report: dict[str, Any]) -> None:
-        assert self._link is not None
-        topic = report_topic(self._city.name, str(report["thing"]).removeprefix("report/"))
-        await self._link.publish(topic, json.dumps(report, ensure_ascii=False).encode())
 
 
 class _EmbeddedServer(uvicorn.Server):

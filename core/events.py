@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from core.errors import DecodeError
+from core.exclusions import Exclusion
 from core.grades import INTERNAL, PUBLIC, SENSITIVE
 from core.ledger import Tally
 from core.observations import Stamp
@@ -97,12 +98,14 @@ class EventBatch(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
 
     Written for every batch, also when it has no event: it moves the partition's frontier,
     and with it the watermark by which the sequencer orders decisions (docs/decisions/0007).
+    ``exclusions`` are records that came with the batch; they count before its events.
     ``tallies`` say what became of the batch's observations, for the ledger.
     """
 
     stamp: Stamp
     events: tuple[Event, ...] = ()
     tallies: tuple[Tally, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
 
 
 _ENCODER = msgspec.msgpack.Encoder()

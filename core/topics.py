@@ -8,6 +8,7 @@ MQTT
     ``qn/{city}/remote-id/{receiver_id}``      heard by a ground receiver: plain JSON, the
                                                broadcast itself, or a receiver's JSON, QoS 1
     ``qn/{city}/report/{report_id}``           a citizen's report, plain JSON, QoS 1
+    ``qn/{city}/exclusion/{id}``               a permit, works, maintenance or silence, QoS 1
     ``qn/{city}/quality/{source}/{kind}``      how good a source's data is, told hourly, QoS 1
     ``qn/{city}/frame/{camera_id}``            a JPEG in a CBOR envelope, QoS 0
     ``thing/product/{sn}/osd|state|events…``   DJI Cloud API, QoS 1 or 0
@@ -41,6 +42,7 @@ INGEST_FILTERS: tuple[tuple[str, int], ...] = (
     ("qn/+/detection/+", 1),
     ("qn/+/remote-id/+", 1),
     ("qn/+/report/+", 1),
+    ("qn/+/exclusion/+", 1),
     ("thing/product/+/osd", 1),
     ("thing/product/+/state", 1),
     ("thing/product/+/events", 1),
@@ -93,6 +95,11 @@ def remote_id_topic(city: str, receiver_id: str) -> str:
 def report_topic(city: str, report_id: str) -> str:
     """Topic of a citizen's report."""
     return f"qn/{city}/report/{report_id}"
+
+
+def exclusion_topic(city: str, exclusion_id: str) -> str:
+    """Topic of a permit, planned works, a maintenance window or a silence."""
+    return f"qn/{city}/exclusion/{exclusion_id}"
 
 
 def quality_topic(city: str, source: str, kind: str) -> str:

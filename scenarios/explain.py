@@ -110,13 +110,20 @@ def explain_event(event: Event, scenario: Scenario) -> Text:
     measured = Text("", "")
     if isinstance(because.get("measure"), str) and isinstance(because.get("value"), float):
         measured = _reading(str(because["measure"]), float(because["value"]))
+    after = Text("", "")
+    if (record := because.get("after_exclusion")) is not None:
+        ended = _china_time(event.at_ns)
+        after = Text(
+            f"；{record} 至 {ended} 到期，到期后仍在持续",
+            f"; {record} ended at {ended} and it still goes on",
+        )
     value = (
         Text(f"，实测{measured.zh}", f"; it measured {measured.en}") if measured.en else measured
     )
     second = _second_opinion(event)
     return Text(
-        f"{event.thing_id} 自 {began} 起符合“{told.zh}”{value.zh}。{second.zh}",
-        f"from {began} on, {event.thing_id} met: {told.en}{value.en}.{second.en}",
+        f"{event.thing_id} 自 {began} 起符合“{told.zh}”{value.zh}{after.zh}。{second.zh}",
+        f"from {began} on, {event.thing_id} met: {told.en}{value.en}{after.en}.{second.en}",
     )
 
 

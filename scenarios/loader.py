@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from core.errors import InputError, RuleError
+from core.exclusions import EXCLUSION_KIND
 from core.incidents import Severity, Text
 from core.units import parse_duration_s
 from scenarios.categories import category_name
@@ -35,6 +36,7 @@ from scenarios.model import (
     Deadline,
     DeadlineClock,
     Domain,
+    Exclude,
     GroupBy,
     Inhibit,
     PartOf,
@@ -92,7 +94,16 @@ _CONDITION_KEYS = (
 )
 #: What a rule asks beyond one observation. Of the first four it may ask one.
 _FORMS = ("rate", "count", "sequence", "absent")
-_RULE_KEYS = (*_CONDITION_KEYS, *_FORMS, "for", "clear_for", "confirm", "gone_after", "damping")
+_RULE_KEYS = (
+    *_CONDITION_KEYS,
+    *_FORMS,
+    "for",
+    "clear_for",
+    "confirm",
+    "gone_after",
+    "damping",
+    "exclude",
+)
 
 _Chosen = TypeVar("_Chosen", bound=StrEnum)
 _Item = TypeVar("_Item")
@@ -417,6 +428,7 @@ def _condition(value: _Value, rule_id: str, confidence: float) -> Rule:
     clear_for_s = _or(table.may("clear_for"), _Value.duration_s, 0.0)
     confirm = _or(table.may("confirm"), _Value.flag, False)
     damping = _or(table.may("damping"), _damping, None)
+    exclude = _or(table.may("exclude"), _exclude, None)
     gone_value = table.may("gone_after")
     window_s = count.within_s if count else sequence.within_s if sequence else 0.0
     gone_after_s = _or(gone_value, lambda one: one.duration_s(1.0), window_s or 7 * 86400.0)
@@ -436,6 +448,7 @@ def _condition(value: _Value, rule_id: str, confidence: float) -> Rule:
         count=count,
         sequence=sequence,
         damping=damping,
+        exclude=exclude,
         confidence_ratio=confidence,
         gone_after_s=gone_after_s,
     )
@@ -445,6 +458,8 @@ def _asked(value: _Value, table: _Table) -> Condition:
     """What one observation is asked; the keys have been checked."""
     kind_value = table.must("kind", "a kind of observation")
     kind = kind_value.text()
+    if kind == EXCLUSION_KIND:
+        kind_value.refuse("records are no observations to raise on; see exclude")
     if kind == REPORT_RULE:
         kind_value.refuse("citizens' reports need no rule; set accepts_reports: true")
     measures = _texts(table.may("measure"))
@@ -525,6 +540,14 @@ def _damping(value: _Value) -> Damping:
         within_s=table.must("within", "a duration like 30min").duration_s(1.0),
         clear_for_s=table.must("clear_for", "a duration like 10min").duration_s(1.0),
     )
+
+
+def _exclude(value: _Value) -> Exclude:
+    table = value.table("permit", "works")
+    found = Exclude(permit=_texts(table.may("permit")), works=_texts(table.may("works")))
+    if not (found.permit or found.works):
+        value.refuse("found nothing; permit, works or both are accepted")
+    return found
 
 
 def _texts(value: _Value | None) -> tuple[str, ...]:

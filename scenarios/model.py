@@ -20,6 +20,9 @@ from core.incidents import Severity, Text
 #: Last part of the id of the rule that a citizen's report speaks through.
 REPORT_RULE = "report"
 
+#: In a rule's list of permits or works: whatever the subject.
+ANY_SUBJECT = "any"
+
 
 class Domain(StrEnum):
     """The field of city government a scenario belongs to."""
@@ -163,6 +166,13 @@ class Damping(msgspec.Struct, frozen=True, kw_only=True):
     clear_for_s: float
 
 
+class Exclude(msgspec.Struct, frozen=True, kw_only=True):
+    """Subjects of permits and of planned works that make it no incident (core.exclusions)."""
+
+    permit: tuple[str, ...] = ()
+    works: tuple[str, ...] = ()
+
+
 class Rule(Condition, frozen=True, kw_only=True):
     """A condition on one thing, how long it must last, and when it is over.
 
@@ -172,7 +182,8 @@ class Rule(Condition, frozen=True, kw_only=True):
     thing that met the condition has not been heard for ``for_s``, and is over when it is heard
     again. A thing silent for ``gone_after_s`` is over too; for a count or a sequence, one that
     did not meet the condition for so long. At most one of ``rate``, ``count``, ``sequence`` and
-    ``absent`` is given.
+    ``absent`` is given. ``exclude`` is asked where a case would be opened, not here: what was
+    raised under a permit still holds when that ends.
     """
 
     id: str
@@ -184,6 +195,7 @@ class Rule(Condition, frozen=True, kw_only=True):
     count: Count | None = None
     sequence: Steps | None = None
     damping: Damping | None = None
+    exclude: Exclude | None = None
     confidence_ratio: float = 1.0
     gone_after_s: float = 7 * 86400.0
 

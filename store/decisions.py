@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from core.city import Unit, Worker
 from core.events import Edge, Event, EventBatch, Place
+from core.exclusions import Exclusion
 from core.incidents import HistoryEntry, Incident, Status, incident_id
 from core.units import china_time
 from scenarios.correlation import DecisionKind, decide
@@ -32,6 +33,7 @@ from store.casebook import CaseBook
 from store.changes import Change, ChangeKind, NewLines
 from store.database import Database, chunks, insert_rows
 from store.documents import area_code_of, evidence_body
+from store.holding import Holding
 from store.parts import Parts
 from store.texts import storable
 from store.workload import Workload
@@ -67,18 +69,32 @@ class DecisionTransaction:
         self.lines = NewLines()
         self.workload = Workload(connection, policies.units, policies.workers)
         self._parts = Parts(policies.scenarios, self.book, self.lines, self.workload)
+        self._holding = Holding(connection, database)
+        self._seen: set[str] = set()
         self._evidence: list[dict[str, Any]] = []
         self._last_number: dict[str, int] = {}
 
     def apply(self, batches: Sequence[EventBatch]) -> None:
-        """Decide on every event that was not decided on before."""
-        known = self._known({event.id for batch in batches for event in batch.events})
+        """Decide on every event that was not decided on before, and on what an end lets go."""
+        self._seen = self._known({event.id for batch in batches for event in batch.events})
         for batch in batches:
+            logged_ns = batch.stamp.logged_ns
+            self._holding.take(batch.exclusions)
             for event in batch.events:
-                if event.id not in known:
-                    known.add(event.id)
-                    self._decide(_storable_event(event), batch.stamp.logged_ns)
+                self._wake(event.at_ns, logged_ns)
+                if event.id not in self._seen:
+                    self._seen.add(event.id)
+                    self._decide(_storable_event(event), logged_ns)
+            self._wake(batch.stamp.watermark_ns, logged_ns)
         self._keep_progress(batches)
+
+    def _wake(self, at_ns: int, logged_ns: int) -> None:
+        """Look again at the raises whose exclusion has ended by an instant of event time."""
+        while (held := self._holding.next_due(at_ns)) is not None:
+            self._holding.let_go(held.event)
+            one = held.event_at_wake()
+            self._seen.add(one.id)
+            self._decide(one, logged_ns)
 
     def escalate(self, now_ns: int, limit: int) -> None:
         """Raise the cases whose time runs out to their next level, the most urgent first."""
@@ -116,6 +132,7 @@ class DecisionTransaction:
     def finish(self) -> list[Change]:
         """Write everything; gives the feed's new lines in order."""
         self.book.write()
+        self._holding.write()
         insert_rows(self._connection, tables.evidence, self._evidence)
         self._database.upsert(
             self._connection,
@@ -137,7 +154,14 @@ class DecisionTransaction:
             self._keep(event, None)
             return
         decision = decide(event, scenario, self.book.candidates(event, scenario))
-        if decision.kind is DecisionKind.IGNORE:
+        opens = decision.kind in {DecisionKind.OPEN, DecisionKind.REWORK}
+        exclusion = self._holding.in_force(event, scenario) if opens else None
+        if exclusion is not None:
+            self._holding.hold(event, exclusion)
+            self._keep(event, None, exclusion)
+        elif decision.kind is DecisionKind.IGNORE:
+            if event.edge is Edge.CLEAR:
+                self._holding.let_go(event)
             self._keep(event, None)
         elif decision.kind is DecisionKind.OPEN:
             self._open(event, scenario, logged_ns)
@@ -276,7 +300,9 @@ class DecisionTransaction:
             self._parts.regroup(case, scenario, logged_ns)
             self._parts.regroup_parts(case, logged_ns)
 
-    def _keep(self, event: Event, case_id: str | None) -> None:
+    def _keep(
+        self, event: Event, case_id: str | None, left_out_by: Exclusion | None = None
+    ) -> None:
         self._evidence.append(
             {
                 "event_id": event.id,
@@ -289,7 +315,8 @@ class DecisionTransaction:
                 "area_code": area_code_of(event.place),
                 "lon_deg": event.place.lon_deg,
                 "lat_deg": event.place.lat_deg,
-                "body": evidence_body(event, case_id),
+                "exclusion_id": None if left_out_by is None else left_out_by.id,
+                "body": evidence_body(event, case_id, left_out_by),
             }
         )
 

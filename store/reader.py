@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from core.errors import InputError, NotFoundError
+from core.exclusions import Exclusion
 from core.incidents import Incident
 from core.ports import Rejection
 from core.units import ns_to_rfc3339
@@ -28,7 +29,17 @@ from store.filters import (
     event_conditions,
     incident_conditions,
 )
-from store.rows import Detail, FeedLine, IncidentRow, Page, Report, judged_raise
+from store.holding import next_wake_ns
+from store.rows import (
+    Detail,
+    Excluding,
+    ExclusionDetail,
+    FeedLine,
+    IncidentRow,
+    Page,
+    Report,
+    judged_raise,
+)
 from store.things import Thing
 
 #: Most cases that figures are made of at once; at about 1 kB each.
@@ -37,6 +48,10 @@ MAX_COUNTED_CASES = 200_000
 #: Most raises that quality is measured on at once.
 MAX_JUDGED = 100_000
 
+#: Events of one exclusion that are listed.
+MAX_LEFT_OUT = 200
+
+_EXCLUSION = msgspec.msgpack.Decoder(Exclusion)
 _INCIDENT = msgspec.msgpack.Decoder(Incident)
 _REJECTION = msgspec.msgpack.Decoder(Rejection)
 _THING = msgspec.msgpack.Decoder(Thing)
@@ -261,6 +276,57 @@ class CaseReader:
         with self._database.read("reading the watermark") as connection:
             newest = connection.scalar(select(func.max(tables.progress.c.watermark_ns)))
         return int(newest or 0)
+
+    def wakes_ns(self) -> int | None:
+        """The event time at which something that is left out must be looked at again."""
+        with self._database.read("looking for what is left out") as connection:
+            return next_wake_ns(connection)
+
+    def exclusions(self, *, in_force_ns: int | None = None, limit: int = 1000) -> list[Excluding]:
+        """Exclusions as they are now, the last to end first; of one instant or all."""
+        now = tables.exclusions_now
+        statement = select(now.c.record, now.c.revision, now.c.excluded_count)
+        if in_force_ns is not None:
+            statement = statement.where(now.c.from_ns <= in_force_ns, now.c.until_ns > in_force_ns)
+        statement = statement.order_by(now.c.until_ns.desc(), now.c.id).limit(check_limit(limit))
+        with self._database.read("listing exclusions") as connection:
+            return [
+                Excluding(_EXCLUSION.decode(record), revision, count)
+                for record, revision, count in connection.execute(statement)
+            ]
+
+    def exclusion(self, exclusion_id: str) -> ExclusionDetail:
+        """One exclusion with its versions and the latest events that it left out.
+
+        Raises:
+            NotFoundError: There is none with this id.
+        """
+        now, versions, words = tables.exclusions_now, tables.exclusions, tables.evidence
+        with self._database.read("reading an exclusion") as connection:
+            found = connection.execute(
+                select(now.c.record, now.c.revision, now.c.excluded_count).where(
+                    now.c.id == exclusion_id
+                )
+            ).one_or_none()
+            if found is None:
+                raise NotFoundError(f"exclusion {exclusion_id!r}: there is none with this id")
+            record, revision, count = found
+            history = connection.scalars(
+                select(versions.c.record)
+                .where(versions.c.id == exclusion_id)
+                .order_by(versions.c.revision)
+            )
+            left_out = connection.scalars(
+                select(words.c.body)
+                .where(words.c.exclusion_id == exclusion_id)
+                .order_by(words.c.at_ns.desc(), words.c.event_id)
+                .limit(MAX_LEFT_OUT)
+            )
+            return ExclusionDetail(
+                now=Excluding(_EXCLUSION.decode(record), revision, count),
+                versions=[_EXCLUSION.decode(one) for one in history],
+                left_out=list(left_out),
+            )
 
     def figures(self) -> dict[str, Any]:
         """Counts for the cockpit: open incidents, by domain, severity and status; rejections."""

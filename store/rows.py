@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from core.events import Place
+from core.exclusions import Exclusion
 from core.incidents import Incident, Status
 from scenarios.quality import JudgedRaise
 from scenarios.verdicts import Verdict
@@ -36,6 +37,22 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     evidence: list[bytes]
     history: list[bytes]
+
+
+class Excluding(NamedTuple):
+    """An exclusion as it is now: its newest version, and how many raises it left out."""
+
+    record: Exclusion
+    revision: int
+    excluded_count: int
+
+
+class ExclusionDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One exclusion, its versions in order, and JSON of events it left out, the newest first."""
+
+    now: Excluding
+    versions: list[Exclusion]
+    left_out: list[bytes]
 
 
 class FeedLine(NamedTuple):

@@ -120,8 +120,11 @@ evidence = Table(
     Column("area_code", Key, nullable=False),
     Column("lon_deg", Float),
     Column("lat_deg", Float),
+    # The exclusion that it was left out under, where one was.
+    Column("exclusion_id", Key),
     Column("body", LargeBinary, nullable=False),
 )
+Index("evidence_by_exclusion", evidence.c.exclusion_id, evidence.c.at_ns)
 Index("evidence_by_incident", evidence.c.incident_id, evidence.c.at_ns)
 Index("evidence_by_time", evidence.c.at_ns, evidence.c.event_id)
 Index("evidence_by_thing", evidence.c.thing_id, evidence.c.at_ns)
@@ -212,6 +215,44 @@ things = Table(
     Column("record", LargeBinary, nullable=False),
 )
 Index("things_by_kind", things.c.kind, things.c.thing_id)
+
+#: Every version of every exclusion; the newest is the one with the highest revision.
+exclusions = Table(
+    "exclusions",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+
+#: The newest version of each, and how many raises it left out.
+exclusions_now = Table(
+    "exclusions_now",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("kind", Key, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("excluded_count", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+Index("exclusions_by_end", exclusions_now.c.until_ns, exclusions_now.c.from_ns)
+
+#: Raises that go on and are no case: what is left out now, until ``wake_ns``.
+held_raises = Table(
+    "held_raises",
+    metadata,
+    Column("rule", Key, primary_key=True),
+    Column("thing_id", Key, primary_key=True),
+    Column("began_ns", BigInteger, primary_key=True, autoincrement=False),
+    Column("scenario", Key, nullable=False),
+    Column("wake_ns", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+Index("held_by_wake", held_raises.c.wake_ns)
 
 #: How far each partition of each ingest has been applied.
 progress = Table(

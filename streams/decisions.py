@@ -27,6 +27,8 @@ class DecisionWriter:
 
     Args:
         apply: Called in a thread with batches in order and the city time; idempotent.
+        wakes_ns: Called in a thread after each ``apply``: the watermark at which the store
+            wants to be called though nothing was noticed (a permit ends); None for never.
         clock: City time.
         partitions: Partitions of ``observations``.
     """
@@ -36,8 +38,12 @@ class DecisionWriter:
         apply: Callable[[Sequence[EventBatch], int], object],
         clock: Clock,
         partitions: int,
+        wakes_ns: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._apply = apply
+        self._wakes_ns = wakes_ns
+        #: As the store last said; 0 asks it anew: another worker may have decided meanwhile.
+        self._wake_ns: int | None = 0
         self._clock = clock
         self._partitions = partitions
         self._sequencer = Sequencer(partitions)
@@ -54,6 +60,7 @@ class DecisionWriter:
     def forget(self) -> None:
         """Drop what the store does not have: another worker decides now, or it comes again."""
         self._sequencer = Sequencer(self._partitions)
+        self._wake_ns = 0
         self._acks.clear()
         while not self._queue.empty():
             self._queue.get_nowait()
@@ -81,10 +88,18 @@ class DecisionWriter:
                 due.extend(self._sequencer.push(batch))
             rounds = [merge_round(batches) for batches in due]
             acks = [self._acks.pop(id(batch)) for batches in due for batch in batches]
-            if any(one.events for one in rounds):
-                await asyncio.to_thread(self._apply, rounds, self._clock.now_ns())
+            if any(map(self._concerns_store, rounds)):
+                self._wake_ns = await asyncio.to_thread(self._decide, rounds)
             for acknowledge in acks:
                 acknowledge()
             for one in rounds:
                 self.watermark_ns = max(self.watermark_ns, one.stamp.watermark_ns)
                 self.applied_sequence = one.stamp.sequence
+
+    def _concerns_store(self, batch: EventBatch) -> bool:
+        wakes = self._wake_ns is not None and self._wake_ns <= batch.stamp.watermark_ns
+        return bool(batch.events or batch.exclusions) or wakes
+
+    def _decide(self, rounds: Sequence[EventBatch]) -> int | None:
+        self._apply(rounds, self._clock.now_ns())
+        return self._wakes_ns()

@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+from core.exclusions import EXCLUSION_KIND
 from core.observations import ObservationBatch
 from store.things import Thing
 from streams.partition import Processed
@@ -109,4 +110,4 @@ class ThingTracker:
 
 def _is_ignored(kind: str) -> bool:
     """What is seen once, and not a thing that goes on."""
-    return kind.startswith("detection.") or kind == "report"
+    return kind.startswith("detection.") or kind in {"report", EXCLUSION_KIND}

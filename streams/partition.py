@@ -15,6 +15,7 @@ import msgspec
 from core.city import Device
 from core.errors import ServiceError
 from core.events import Event, EventBatch
+from core.exclusions import EXCLUSION_KIND, Exclusion, decode_exclusion
 from core.ledger import tallies
 from core.observations import ObservationBatch, decode_batch
 from geo.tagging import Tagger, Tags
@@ -55,6 +56,22 @@ class Processed(NamedTuple):
     tags: Tags
     events: EventBatch
     duplicate_count: int
+
+
+def exclusions_in(batch: ObservationBatch) -> tuple[Exclusion, ...]:
+    """The records that a batch carries; ingest has checked them.
+
+    Raises:
+        InputError: One cannot be read.
+    """
+    if EXCLUSION_KIND not in batch.kinds:
+        return ()
+    texts = batch.label("record")
+    return tuple(
+        decode_exclusion(texts.get(row, ""))
+        for row, kind in enumerate(batch.kinds)
+        if kind == EXCLUSION_KIND
+    )
 
 
 class PartitionWorker:
@@ -106,13 +123,16 @@ class PartitionWorker:
             batch = select_rows(batch, fresh)
         batch = fill_positions(batch, self._devices)
         tags = tag_batch(batch, self._tagger)
+        exclusions = exclusions_in(batch)
         events = (*self._at_fences(batch), *self._engine.process(batch, tags))
         self.counters.accepted += len(batch)
         self.counters.duplicates += duplicate_count
         self.counters.events += len(events)
         self.applied_offset = offset
         self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
-        records = EventBatch(stamp=batch.stamp, events=events, tallies=counted)
+        records = EventBatch(
+            stamp=batch.stamp, events=events, tallies=counted, exclusions=exclusions
+        )
         return Processed(batch, tags, records, duplicate_count)
 
     def _at_fences(self, batch: ObservationBatch) -> Sequence[Event]:

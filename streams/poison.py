@@ -68,5 +68,6 @@ def isolate(worker: PartitionWorker, offset: int, record: bytes) -> Isolated:
     parts.append(worker.apply(offset, select_rows(batch, np.zeros(len(batch), np.bool_))))
     events = tuple(event for part in parts for event in part.events.events)
     tallies = tuple(tally for part in parts for tally in part.events.tallies)
-    together = EventBatch(stamp=batch.stamp, events=events, tallies=tallies)
+    exclusions = tuple(one for part in parts for one in part.events.exclusions)
+    together = EventBatch(stamp=batch.stamp, events=events, tallies=tallies, exclusions=exclusions)
     return Isolated(parts, together, poisoned)

@@ -103,4 +103,6 @@ def merge_round(batches: Sequence[EventBatch]) -> EventBatch:
     events = list({event.id: event for batch in batches for event in batch.events}.values())
     events.sort(key=lambda one: (one.at_ns, one.scenario, one.rule, one.thing_id))
     stamp = max((batch.stamp for batch in batches), key=lambda one: one.sequence)
-    return EventBatch(stamp=stamp, events=tuple(events))
+    records = {(one.at_ns, one.id): one for batch in batches for one in batch.exclusions}
+    exclusions = tuple(records[key] for key in sorted(records))
+    return EventBatch(stamp=stamp, events=tuple(events), exclusions=exclusions)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import json
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -13,14 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import JsonBytes, encoded
 from api.guard import check_token, client_of
+from api.publishing import publish
 from api.schemas import PROBLEMS, Plain, answer
-from api.services import PublishReport, Services
-from core.errors import ConflictError, InputError, NotFoundError, ServiceError
+from api.services import Services
+from core.errors import ConflictError, InputError, NotFoundError
+from core.topics import report_topic
 from core.units import ns_to_rfc3339
 from store.rows import Report
-
-#: Wall seconds to wait for the broker.
-PUBLISH_S = 10.0
 
 
 class NewReport(BaseModel):
@@ -61,8 +60,6 @@ def build_router(services: Services) -> APIRouter:
         services.writes.take(client_of(request.scope))
         _check_scenario(services, body.scenario)
         _check_place(services, body)
-        if services.publish_report is None:
-            raise ServiceError("reports: the platform runs without a broker to publish them to")
         now_ns = services.clock.now_ns()
         wanted = Report(
             id=_report_id(body, idempotency_key, now_ns),
@@ -78,7 +75,9 @@ def build_router(services: Services) -> APIRouter:
             raise ConflictError(
                 f"idempotency key {idempotency_key!r} was used for another report; use a new key"
             )
-        await _publish(services.publish_report, _message(kept))
+        topic = report_topic(services.city.name, kept.id)
+        payload = json.dumps(_message(kept), ensure_ascii=False).encode()
+        await publish(services, topic, payload)
         url = f"/reports/{kept.id}"
         document = {"id": kept.id, "status": "accepted", "url": url}
         return encoded(document, 202, {"Location": url})
@@ -152,14 +151,3 @@ def _message(report: Report) -> dict[str, Any]:
     if report.error_m is not None:
         message["error_m"] = report.error_m
     return message
-
-
-async def _publish(publish: PublishReport, message: dict[str, Any]) -> None:
-    try:
-        async with asyncio.timeout(PUBLISH_S):
-            await publish(message)
-    except (TimeoutError, OSError) as exc:
-        raise ServiceError(
-            f"reports: the broker did not take it within {PUBLISH_S:g} s; send it again with the "
-            f"same Idempotency-Key ({type(exc).__name__}: {exc})"
-        ) from exc

@@ -36,6 +36,7 @@ _OWN: dict[str, Decoder] = {
     "sensor": plain.decode,
     "detection": plain.decode,
     "report": plain.decode_report,
+    "exclusion": plain.decode_exclusion_record,
     "senml": senml.decode,
     "senml-cbor": senml.decode,
     "remote-id": opendroneid.decode,

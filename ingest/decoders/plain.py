@@ -12,7 +12,8 @@ from typing import Annotated
 
 import msgspec
 
-from core.errors import DecodeError
+from core.errors import DecodeError, InputError
+from core.exclusions import EXCLUSION_KIND, decode_exclusion
 from core.observations import Observation
 from core.ports import RawMessage
 from ingest.decoders.common import (
@@ -145,4 +146,33 @@ def decode_report(message: RawMessage) -> list[Observation]:
         thing_id = f"report/{thing_id}"
     return [
         observe(message, reading, source=SOURCE, thing_id=thing_id, kind=reading.kind or "report")
+    ]
+
+
+def decode_exclusion_record(message: RawMessage) -> list[Observation]:
+    """Read a permit, planned works, a maintenance window or a silence.
+
+    Raises:
+        DecodeError: ``bad_exclusion``, which says for which field; and those of
+            :func:`ingest.decoders.common.checked`.
+    """
+    try:
+        one = decode_exclusion(message.payload)
+    except InputError as exc:
+        raise DecodeError("bad_exclusion", f"{exc}, on {message.topic}") from exc
+    if one.id != last_level(message.topic):
+        raise DecodeError("bad_exclusion", f"id {one.id[:80]!r} was sent on {message.topic}")
+    return [
+        checked(
+            Observation(
+                source=SOURCE,
+                thing_id=f"{EXCLUSION_KIND}/{one.id}",
+                kind=EXCLUSION_KIND,
+                observed_ns=one.at_ns,
+                received_ns=message.received_ns,
+                repeated=message.duplicate,
+                labels={"record": message.payload.decode()},
+                topic=message.topic,
+            )
+        )
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -112,11 +113,11 @@ def make_site(generated: tuple[City, Tagger], tmp_path: Path) -> Iterator[Callab
         clock = ManualClock(at(0))
         live = LiveState(clock)
 
-        async def publish(message: dict[str, Any]) -> None:
+        async def publish(topic: str, payload: bytes) -> None:
             await asyncio.sleep(0)
             if site.publish_error is not None:
                 raise site.publish_error
-            site.published.append(message)
+            site.published.append(json.loads(payload) | {"topic": topic})
 
         snapshots = tmp_path / "snapshots"
         snapshots.mkdir(exist_ok=True)
@@ -128,7 +129,7 @@ def make_site(generated: tuple[City, Tagger], tmp_path: Path) -> Iterator[Callab
             "token": TOKEN,
             "snapshot_dir": snapshots,
             "static_dir": tmp_path / "dist",
-            "publish_report": publish,
+            "publish": publish,
             "live": live,
         } | options
         site = Site(

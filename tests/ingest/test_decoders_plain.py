@@ -211,3 +211,23 @@ def test_the_same_message_has_the_same_id() -> None:
     again = decode(a_message(body, duplicate=True))[0]
     other = decode(a_message(a_reading(seq=4)))[0]
     assert first.id == again.id != other.id
+
+
+def test_an_exclusion() -> None:
+    body = {
+        "id": "silence-1",
+        "kind": "silence",
+        "from_ns": 0,
+        "until_ns": 10**9,
+        "at_ns": 5,
+        "reason": "",
+        "actor": "desk",
+        "scenarios": ["gas-leak"],
+    }
+    topic = "qn/qingdao/exclusion/silence-1"
+    [one] = decode(a_message(body, topic))
+    assert (one.thing_id, one.kind) == ("exclusion/silence-1", "exclusion")
+    assert json.loads(one.labels["record"]) == body
+    assert reason_of(a_message(body, "qn/qingdao/exclusion/other")) == "bad_exclusion"
+    assert reason_of(a_message(body | {"actor": ""}, topic)) == "bad_exclusion"
+    assert reason_of(a_message(body | {"who": "x"}, topic)) == "bad_exclusion"

@@ -124,7 +124,7 @@ async def incidents(
         stack.push_async_callback(asyncio.to_thread, parts.store.close)
         writers, apps = [], []
         for number in range(workers):
-            decisions = DecisionWriter(parts.store.apply, clock, partitions)
+            decisions = DecisionWriter(parts.store.apply, clock, partitions, parts.store.wakes_ns)
             services = parts.services._replace(
                 decisions=decisions, new_engine=lambda: RuleEngine(parts.packs, registered)
             )
