@@ -7,9 +7,11 @@ start of ingest; both sides name it, so that they can be held against each other
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import DecodeError
 from core.units import NS_PER_S
@@ -40,21 +42,38 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
     duplicates: int
 
 
-def tallies(sources: list[str], received_ns: list[int], fresh: list[bool]) -> tuple[Tally, ...]:
+def accounts_of(sources: Iterable[str], received_ns: Iterable[int]) -> Counter[Account]:
+    """How many rows are counted under each account.
+
+    Example:
+        >>> accounts_of(["plain", "plain"], [0, 61_000_000_000])
+        Counter({('plain', 0): 1, ('plain', 60): 1})
+    """
+    rows = Counter(zip(sources, received_ns, strict=True))  # one message gives many alike
+    accounts: Counter[Account] = Counter()
+    for (source, at_ns), count in rows.items():
+        accounts[account_of(source, at_ns)] += count
+    return accounts
+
+
+def tallies(
+    sources: Sequence[str], received_ns: NDArray[np.int64], fresh: NDArray[np.bool_]
+) -> tuple[Tally, ...]:
     """Count the rows of a batch.
 
     Args:
         sources: Of each row.
-        received_ns: Of each row.
-        fresh: Whether each row was seen for the first time.
+        received_ns: Of each row, shape (n,).
+        fresh: Whether each row was seen for the first time, shape (n,).
 
     Example:
-        >>> tallies(["plain", "plain"], [0, 1], [True, False])
+        >>> tallies(["plain", "plain"], np.array([0, 1]), np.array([True, False]))
         (Tally(source='plain', minute_s=0, accepted=1, duplicates=1),)
-        >>> tallies([], [], [])
+        >>> tallies([], np.array([], np.int64), np.array([], np.bool_))
         ()
     """
-    rows = Counter(zip(sources, [one // NS_PER_S // 60 for one in received_ns], fresh, strict=True))
+    minutes = (received_ns // (60 * NS_PER_S)).tolist()
+    rows = Counter(zip(sources, minutes, fresh.tolist(), strict=True))
     keys = dict.fromkeys((source, minute) for source, minute, _ in rows)
     return tuple(
         Tally(source, 60 * minute, rows[source, minute, True], rows[source, minute, False])
@@ -90,7 +109,7 @@ class Meter:
 
     Example:
         >>> meter = Meter("ingest/1")
-        >>> meter.count([("plain", 0), ("plain", 0)], messages=1)
+        >>> meter.count({("plain", 0): 2}, messages=1)
         >>> meter.cover(1, 4)
         >>> meter.take().received
         (Received(source='plain', minute_s=0, count=2),)
@@ -105,7 +124,7 @@ class Meter:
         self._first: int | None = None
         self._last = 0
 
-    def count(self, accounts: Iterable[Account], messages: int) -> None:
+    def count(self, accounts: Mapping[Account, int], messages: int) -> None:
         """Count what messages came to."""
         self._counts.update(accounts)
         self._messages += messages

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -30,7 +31,7 @@ MAX_BATCH = 512
 KEY_GROUPS = 64
 
 
-class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One thing at one time.
 
     ``observed_ns`` is the device's time; where the device sends none it equals
@@ -77,12 +78,15 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             when = f"#{self.device_sequence}@{self.observed_ns if self.has_device_time else ''}"
         else:
             when = f"@{self.observed_ns}"
-        content = msgspec.json.encode((self.measures, self.labels, self.lon_deg, self.lat_deg))
+        content = _JSON.encode((self.measures, self.labels, self.lon_deg, self.lat_deg))
         head = f"{self.source}\x1f{self.thing_id}\x1f{self.kind}\x1f{when}\x1f".encode()
         return hashlib.blake2b(head + content, digest_size=16).hexdigest()
 
 
-class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+_JSON = msgspec.json.Encoder()
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What ingest says of a batch: its place in the one order, and how far time has come.
 
     ``watermark_ns``: no observation older than this is still expected from a live source.
@@ -98,21 +102,21 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
     wall_ns: int = 0
 
 
-class SparseFloats(msgspec.Struct, frozen=True):
+class SparseFloats(msgspec.Struct, frozen=True, gc=False):
     """A measure of some rows: int32 row numbers, ascending, and float64 values."""
 
     rows: bytes
     values: bytes
 
 
-class SparseTexts(msgspec.Struct, frozen=True):
+class SparseTexts(msgspec.Struct, frozen=True, gc=False):
     """A label of some rows: int32 row numbers, ascending, and the texts."""
 
     rows: bytes
     values: list[str]
 
 
-class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs"):
+class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs", gc=False):
     """Observations as columns; a batch of no rows is a tick: only time has passed.
 
     ``deliveries`` is what ingest needs at its next start to know a repeated message; see
@@ -359,6 +363,7 @@ def decode_batch(data: bytes) -> ObservationBatch:
     return batch
 
 
+@lru_cache(maxsize=65_536)
 def key_group(thing_id: str) -> int:
     """The key group of a thing, 0 to 63; the same on every machine and Python.
 

@@ -13,7 +13,7 @@ from core.city import CameraPose
 from core.errors import DecodeError
 
 
-class RawMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RawMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A message as it came in, before anybody read it.
 
     ``received_ns`` is city time. ``token`` is what the source needs to acknowledge it.

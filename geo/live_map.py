@@ -135,6 +135,12 @@ class _SplitTags(Tags):
         tags, inner = self._where[row]
         return tags.airspaces_unsure(inner)
 
+    def zone_lists(self) -> list[tuple[str, ...]]:
+        return [self.zones(row) for row in range(self._count)]
+
+    def airspace_lists(self) -> list[tuple[str, ...]]:
+        return [self.airspaces(row) for row in range(self._count)]
+
     def area_codes(self) -> list[str | None]:
         return self._in_order([tags.area_codes() for _, tags in self._parts])
 

@@ -189,6 +189,13 @@ class _Hits(NamedTuple):
         found: list[int] = self.features[start:end].tolist()
         return found
 
+    def by_row(self, count: int, ids: Sequence[str]) -> list[tuple[str, ...]]:
+        """Ids of the features of each of ``count`` rows; most rows have none."""
+        found: list[tuple[str, ...]] = [()] * count
+        for row, feature in zip(self.rows.tolist(), self.features.tolist(), strict=True):
+            found[row] += (ids[feature],)
+        return found
+
 
 class Tags:
     """What the map says of the rows of a batch. Made by :class:`Tagger`.
@@ -260,10 +267,21 @@ class Tags:
         ids = self._tagger.airspace_features.ids
         return tuple(ids[feature] for feature in self._airspaces.of_row(row))
 
+    def zone_lists(self) -> list[tuple[str, ...]]:
+        """Ids of the zones of every row, in feature order."""
+        return self._zones.by_row(len(self), self._tagger.zone_features.ids)
+
+    def airspace_lists(self) -> list[tuple[str, ...]]:
+        """Ids of the volumes of every row, in feature order."""
+        return self._airspaces.by_row(len(self), self._tagger.airspace_features.ids)
+
     def area_codes(self) -> list[str | None]:
         """The finest area code known of each row; its beginnings are those of wider areas."""
-        area_of = self._tagger.area_of
-        return [next((code for code in area_of(row)[0] if code), None) for row in self._areas]
+        # Many rows lie in few areas.
+        areas, area_of_row = np.unique(self._areas, axis=0, return_inverse=True)
+        of = self._tagger.area_of
+        codes = [next((code for code in of(area)[0] if code), None) for area in areas]
+        return [codes[number] for number in area_of_row.tolist()]
 
     def road_names(self) -> list[str | None]:
         """The name of the road near each row."""

@@ -15,7 +15,7 @@ import msgspec
 from core import topics
 from core.clock import Clock, SystemClock
 from core.errors import DecodeError, ServiceError
-from core.ledger import Meter, account_of, encode_meter
+from core.ledger import Meter, accounts_of, encode_meter
 from core.observations import (
     MAX_BATCH,
     Observation,
@@ -171,17 +171,20 @@ class Bridge:
     async def _carry_part(self, messages: Sequence[RawMessage]) -> None:
         settled = self._repeats.settle(messages)
         observations, rejections = decode_messages(settled, city=self._city)
-        for one in observations:
+        if observations:
             # A device clock may run ahead; time has not.
-            self._advance_to(min(one.observed_ns, one.received_ns) - self._lateness_ns)
+            newest_ns = max([min(one.observed_ns, one.received_ns) for one in observations])
+            self._advance_to(newest_ns - self._lateness_ns)
         first = self.sequence + 1
         rejections = [
             msgspec.structs.replace(one, ingest_id=self._ingest_id, sequence=first)
             for one in rejections
         ]
         # Counted here, before anything is written: what the log loses is then still known.
-        accounts = [account_of(one.source, one.received_ns) for one in observations]
-        accounts += [account_of(one.source, one.received_ns) for one in rejections]
+        carried: list[Observation | Rejection] = [*observations, *rejections]
+        accounts = accounts_of(
+            [one.source for one in carried], [one.received_ns for one in carried]
+        )
         try:
             await self._write_rejections(rejections)
             await self._write_observations(observations, DeliveryWriter(settled))
@@ -279,15 +282,21 @@ class Bridge:
         records: list[tuple[int, bytes]] = []
         started_ns = time.monotonic_ns()
         for start in range(0, max(1, len(observations)), MAX_BATCH):
-            rows: list[list[Observation]] = [[] for _ in range(self._partitions)]
-            for one in observations[start : start + MAX_BATCH]:
-                rows[partition_of(one.thing_id, self._partitions)].append(one)
-            records += self._round(rows, deliveries)
+            records += self._round(self._dealt(observations[start : start + MAX_BATCH]), deliveries)
             await asyncio.sleep(0)  # packs are many rounds; the API is served between them
         # Durable together: packs would else wait for the disk once per 512 observations.
         await self._log.append_all(topics.OBSERVATIONS, records)
         metrics.RECORDS.labels(topics.OBSERVATIONS).inc(len(records))
         self.append_s = (time.monotonic_ns() - started_ns) / NS_PER_S
+
+    def _dealt(self, observations: list[Observation]) -> list[list[Observation]]:
+        """Observations by partition."""
+        if self._partitions == 1:
+            return [observations]
+        rows: list[list[Observation]] = [[] for _ in range(self._partitions)]
+        for one in observations:
+            rows[partition_of(one.thing_id, self._partitions)].append(one)
+        return rows
 
     def _round(
         self, rows: Sequence[Sequence[Observation]], deliveries: DeliveryWriter
@@ -336,14 +345,13 @@ class Bridge:
         self._rate.add(len(observations))
         self.lag_s = (self._clock.now_ns() - messages[0].received_ns) / NS_PER_S
         metrics.LAG.set(self.lag_s)
-        kinds = Counter(metrics.kind_label(one.kind) for one in observations)
-        for kind, count in kinds.items():
-            metrics.OBSERVATIONS.labels(kind).inc(count)
-        for one in observations:
-            skew_s = one.measures.get("clock_skew_s")
-            if skew_s is not None:
-                reason = "clock_ahead" if skew_s > 0 else "clock_behind"
-                metrics.CLOCK_SKEW.labels(reason).inc()
+        for kind, count in Counter([one.kind for one in observations]).items():
+            metrics.OBSERVATIONS.labels(metrics.kind_label(kind)).inc(count)
+        skews_s = [
+            one.measures["clock_skew_s"] for one in observations if "clock_skew_s" in one.measures
+        ]
+        for skew_s in skews_s:
+            metrics.CLOCK_SKEW.labels("clock_ahead" if skew_s > 0 else "clock_behind").inc()
         for rejection in rejections:
             metrics.REJECTIONS.labels(rejection.reason).inc()
 

@@ -100,6 +100,7 @@ class Database:
         self.dialect = parsed.get_backend_name()
         self._writer = _open_writer(parsed)
         self._readers = _open_readers(parsed)
+        self._upserts: dict[tuple[Any, ...], tuple[str, list[str] | None]] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._checkpointer: threading.Thread | None = None
@@ -158,15 +159,31 @@ class Database:
         """
         if not rows:
             return
-        make = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
-        statement = make(table)
-        keys = [column.name for column in table.primary_key]
-        values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        where = None if newer is None else statement.excluded[newer] >= table.c[newer]
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=keys, set_=values, where=where),
-            list(rows),
-        )
+        text, order = self._upsert(table, tuple(rows[0]), newer)
+        # The drivers take our values as they are; SQLAlchemy would look at each on its way.
+        given: list[Any] = list(rows)
+        if order is not None:
+            given = [tuple(map(row.__getitem__, order)) for row in rows]
+        connection.exec_driver_sql(text, given)
+
+    def _upsert(
+        self, table: Table, columns: tuple[str, ...], newer: str | None
+    ) -> tuple[str, list[str] | None]:
+        """The statement in the driver's own words, and the order of its values if they have no
+        names; made once.
+        """
+        key = (table.name, columns, newer)
+        if key not in self._upserts:
+            make = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
+            statement = make(table)
+            keys = [column.name for column in table.primary_key]
+            values = {name: statement.excluded[name] for name in columns if name not in keys}
+            where = None if newer is None else statement.excluded[newer] >= table.c[newer]
+            made = statement.on_conflict_do_update(
+                index_elements=keys, set_=values, where=where
+            ).compile(dialect=self._writer.dialect, column_keys=list(columns))
+            self._upserts[key] = (str(made), made.positiontup)
+        return self._upserts[key]
 
     def insert_new(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]

@@ -9,7 +9,7 @@ import msgspec
 from core.grades import INTERNAL, PUBLIC
 
 
-class Thing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Thing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The last state of one thing."""
 
     thing_id: Annotated[str, INTERNAL]

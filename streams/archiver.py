@@ -225,7 +225,7 @@ class Archiver:
             if len(batch):
                 batches.append(batch)
                 offsets.append(record.offset)
-                counted = tallies(batch.sources, batch.received_ns.tolist(), [True] * len(batch))
+                counted = tallies(batch.sources, batch.received_ns, np.ones(len(batch), np.bool_))
                 partition.postings += [
                     Posting(
                         ingest,

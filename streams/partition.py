@@ -117,7 +117,7 @@ class PartitionWorker:
     def apply(self, offset: int, batch: ObservationBatch) -> Processed:
         """Apply a batch that is, or is part of, the record at an offset."""
         fresh = self._dedup.fresh(batch)
-        counted = tallies(batch.sources, batch.received_ns.tolist(), fresh.tolist())
+        counted = tallies(batch.sources, batch.received_ns, fresh)
         duplicate_count = int((~fresh).sum())
         if duplicate_count:
             batch = select_rows(batch, fresh)

@@ -109,7 +109,7 @@ def to_table(batch: ObservationBatch, tags: Tags, origin: Origin) -> pa.Table:
     numbers = np.frombuffer(batch.sequences, np.int64)
     place = batch.place
     columns = {
-        "id": pa.array([bytes.fromhex(one) for one in batch.ids], pa.binary(16)),
+        "id": _ids(batch),
         "source": pa.array(batch.sources, pa.string()),
         "thing_id": pa.array(batch.thing_ids, pa.string()),
         "kind": pa.array(batch.kinds, pa.string()),
@@ -120,12 +120,12 @@ def to_table(batch: ObservationBatch, tags: Tags, origin: Origin) -> pa.Table:
         "device_sequence": pa.array(numbers, mask=numbers < 0),
         "measures": _floats(batch, n),
         "labels": _texts(batch, n),
-        "snapshots": pa.array([batch.snapshots.get(row, ()) for row in range(n)], _WORDS),
+        "snapshots": _snapshots(batch, n),
         "topic": pa.array(batch.topics, pa.string()),
         "area_code": pa.array(tags.area_codes(), pa.string()),
         "road_name": pa.array(tags.road_names(), pa.string()),
-        "zones": pa.array([tags.zones(row) for row in range(n)], _WORDS),
-        "airspaces": pa.array([tags.airspaces(row) for row in range(n)], _WORDS),
+        "zones": pa.array(tags.zone_lists(), _WORDS),
+        "airspaces": pa.array(tags.airspace_lists(), _WORDS),
         "ingest_id": pa.array(origin.ingest_ids, pa.string()),
         "sequence": pa.array(origin.sequence),
         "partition": pa.array(origin.partition),
@@ -137,6 +137,20 @@ def to_table(batch: ObservationBatch, tags: Tags, origin: Origin) -> pa.Table:
         column = np.ascontiguousarray(place[:, number])
         columns[name] = pa.array(column, mask=np.isnan(column))
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _ids(batch: ObservationBatch) -> pa.Array:
+    """The ids as 16 bytes each."""
+    whole = pa.py_buffer(bytes.fromhex("".join(batch.ids)))
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(batch), [None, whole])
+
+
+def _snapshots(batch: ObservationBatch, n: int) -> pa.ListArray:
+    """The pictures of every row; most have none."""
+    names: list[Sequence[str]] = [()] * n
+    for row, given in batch.snapshots.items():
+        names[row] = given
+    return pa.array(names, _WORDS)
 
 
 def _floats(batch: ObservationBatch, n: int) -> pa.MapArray:

@@ -235,7 +235,7 @@ async def test_what_makes_the_rules_fail_is_accounted_for_and_archived(platform:
                     await platform.log.append(
                         topics.REJECTIONS, 0, encode_rejections([aside]), key=None
                     )
-            counted = tallies(batch.sources, batch.received_ns.tolist(), [True] * len(batch))
+            counted = tallies(batch.sources, batch.received_ns, np.ones(len(batch), np.bool_))
             good = tuple(
                 msgspec.structs.replace(one, accepted=one.accepted - int(bad.sum()))
                 for one in counted
