@@ -108,6 +108,32 @@ def observer_of(thing_id: str) -> str:
     return thing_id.rpartition("/")[0]
 
 
+def independent_source(thing_id: str) -> str:
+    """Who says it, where agreement counts: a camera is one, whatever it tracks; a report is one.
+
+    Example:
+        >>> independent_source("camera-1/17"), independent_source("report/9")
+        ('camera-1', 'report/9')
+    """
+    return thing_id if thing_id.startswith("report/") else observer_of(thing_id) or thing_id
+
+
+def reaches(here: Place, there: Place, radius_m: float) -> bool:
+    """Whether two places are within a radius, or their errors bridge what is more.
+
+    Errors add to the radius at most its own length, as in :func:`reach_m`.
+    """
+    if here.lon_deg is None or here.lat_deg is None:
+        return False
+    if there.lon_deg is None or there.lat_deg is None:
+        return False
+    start, end = (here.lon_deg, here.lat_deg), (there.lon_deg, there.lat_deg)
+    beyond_m = float(distance_m(*start, *end)) - radius_m
+    ellipses = _ellipse(here, by_hand=False), _ellipse(there, by_hand=False)
+    towards_deg = float(bearing_deg(*start, *end))
+    return beyond_m <= radius_m and _bridged(beyond_m, towards_deg, *ellipses)
+
+
 def reach_m(scenario: Scenario) -> float:
     """No case farther than this can be meant: bounds the query for candidates.
 
@@ -288,17 +314,16 @@ def _near(
             case_by_hand = all(one.rule == scenario.report_rule for one in case.raises)
             slack_m = _slack_m(scenario, by_hand or case_by_hand)
             beyond_m = away - scenario.correlate.radius_m
-            at_place = beyond_m <= 0.0 or (
-                beyond_m <= slack_m
-                and beyond_m**2
-                <= GATE_95
-                * _variance_m2(
-                    towards[position], _ellipse(here, by_hand), _ellipse(case, case_by_hand)
-                )
-            )
+            ellipses = _ellipse(here, by_hand), _ellipse(case, case_by_hand)
+            at_place = beyond_m <= slack_m and _bridged(beyond_m, towards[position], *ellipses)
         if at_place:
             found.append((not own, math.inf if math.isnan(away) else away, position))
     return [(cases[position], metres[position]) for _, _, position in sorted(found)]
+
+
+def _bridged(beyond_m: float, azimuth_deg: float, *ellipses: tuple[float, float, float]) -> bool:
+    """Whether errors can account for a distance in a direction: the gate."""
+    return beyond_m <= 0.0 or beyond_m**2 <= GATE_95 * _variance_m2(azimuth_deg, *ellipses)
 
 
 def _ellipse(one: Place | OpenCase, by_hand: bool) -> tuple[float, float, float]:

@@ -111,6 +111,8 @@ def explain_event(event: Event, scenario: Scenario) -> Text:
     if isinstance(because.get("measure"), str) and isinstance(because.get("value"), float):
         measured = _reading(str(because["measure"]), float(because["value"]))
     after = Text("", "")
+    if (others := because.get("agrees_with")) is not None:
+        after = Text(f"；与 {others} 相互印证", f"; {others} agree")
     if (record := because.get("after_exclusion")) is not None:
         ended = _china_time(event.at_ns)
         after = Text(

@@ -233,6 +233,26 @@ class Inhibit(msgspec.Struct, frozen=True, kw_only=True):
     radius_m: float
 
 
+class Independent(StrEnum):
+    """What counts as another voice."""
+
+    SOURCES = "sources"  #: another device, another camera (whatever it tracks)
+    KINDS = "kinds"  #: another kind of observation
+
+
+class Corroborate(msgspec.Struct, frozen=True, kw_only=True):
+    """A raise is a case only once so many sources agree, so near, so soon after each other.
+
+    Rules named in ``alone`` (by full id) need no other.
+    """
+
+    at_least: int
+    radius_m: float
+    within_s: float
+    of: Independent = Independent.SOURCES
+    alone: tuple[str, ...] = ()
+
+
 class PartOf(msgspec.Struct, frozen=True, kw_only=True):
     """A case is part of an open one of that scenario so near, begun so soon before or after.
 
@@ -277,6 +297,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     still_every_s: float = 600.0
     accepts_reports: bool = False
     inhibited_by: Inhibit | None = None
+    corroborate: Corroborate | None = None
     part_of: PartOf | None = None
 
     @property

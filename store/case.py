@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from core.incidents import OPEN_STATUSES, HistoryEntry, Incident
-from scenarios.correlation import CaseRaise, OpenCase, observer_of
+from scenarios.correlation import CaseRaise, OpenCase, independent_source
 from scenarios.model import Scenario
 from store.documents import area_code_of, fields, incident_body, levels_of
 
@@ -135,8 +135,7 @@ class Case:
         """The best confidence of each independent source: a camera is one, whatever it tracks."""
         best: dict[str, float] = {}
         for key, held in self.raises.items():
-            is_report = key.thing_id.startswith("report/")
-            source = key.thing_id if is_report else observer_of(key.thing_id) or key.thing_id
+            source = independent_source(key.thing_id)
             best[source] = max(best.get(source, 0.0), min(1.0, held.confidence_ratio))
         return best
 

@@ -17,12 +17,13 @@ from sqlalchemy.engine import Connection
 
 from core.city import Unit, Worker
 from core.events import Edge, Event, EventBatch, Place
-from core.exclusions import Exclusion
-from core.incidents import HistoryEntry, Incident, Status, incident_id
+from core.incidents import HistoryEntry, Incident, Status, Text, incident_id
 from core.units import china_time
 from scenarios.correlation import DecisionKind, decide
+from scenarios.corroboration import agreeing, explain_waiting
 from scenarios.deadlines import deadline_ns
 from scenarios.escalation import LEVEL_NAMES, Level, is_due, next_alert_ns
+from scenarios.exclusions import explain_exclusion
 from scenarios.explain import explain
 from scenarios.grouping import together_with
 from scenarios.model import GroupBy, Scenario
@@ -71,7 +72,8 @@ class DecisionTransaction:
         self._parts = Parts(policies.scenarios, self.book, self.lines, self.workload)
         self._holding = Holding(connection, database)
         self._seen: set[str] = set()
-        self._evidence: list[dict[str, Any]] = []
+        self._evidence: dict[str, dict[str, Any]] = {}
+        self._kept_before: set[str] = set()
         self._last_number: dict[str, int] = {}
 
     def apply(self, batches: Sequence[EventBatch]) -> None:
@@ -92,9 +94,10 @@ class DecisionTransaction:
         """Look again at the raises whose exclusion has ended by an instant of event time."""
         while (held := self._holding.next_due(at_ns)) is not None:
             self._holding.let_go(held.event)
-            one = held.event_at_wake()
-            self._seen.add(one.id)
-            self._decide(one, logged_ns)
+            if held.exclusion_id is not None:
+                one = held.event_at_wake()
+                self._seen.add(one.id)
+                self._decide(one, logged_ns)
 
     def escalate(self, now_ns: int, limit: int) -> None:
         """Raise the cases whose time runs out to their next level, the most urgent first."""
@@ -133,7 +136,12 @@ class DecisionTransaction:
         """Write everything; gives the feed's new lines in order."""
         self.book.write()
         self._holding.write()
-        insert_rows(self._connection, tables.evidence, self._evidence)
+        # What waited was written down when it came; now a case has it.
+        again = self._evidence.keys() & self._kept_before
+        fresh = [row for name, row in self._evidence.items() if name not in again]
+        insert_rows(self._connection, tables.evidence, fresh)
+        rows = [self._evidence[name] for name in sorted(again)]
+        self._database.upsert(self._connection, tables.evidence, rows)
         self._database.upsert(
             self._connection,
             tables.case_days,
@@ -158,13 +166,14 @@ class DecisionTransaction:
         exclusion = self._holding.in_force(event, scenario) if opens else None
         if exclusion is not None:
             self._holding.hold(event, exclusion)
-            self._keep(event, None, exclusion)
+            why_not = explain_exclusion(exclusion)
+            self._keep(event, None, why_not=why_not, exclusion_id=exclusion.id)
         elif decision.kind is DecisionKind.IGNORE:
             if event.edge is Edge.CLEAR:
-                self._holding.let_go(event)
+                self._holding.end(event, scenario)
             self._keep(event, None)
         elif decision.kind is DecisionKind.OPEN:
-            self._open(event, scenario, logged_ns)
+            self._open_if_corroborated(event, scenario, logged_ns)
         else:
             case = self.book[str(decision.incident_id)]
             if decision.kind is DecisionKind.REWORK:
@@ -172,7 +181,27 @@ class DecisionTransaction:
             else:
                 self._attach(case, event, scenario, logged_ns)
 
-    def _open(self, event: Event, scenario: Scenario, logged_ns: int) -> None:
+    def _open_if_corroborated(self, event: Event, scenario: Scenario, logged_ns: int) -> None:
+        """Open a case where enough sources agree, with the word of each; else let it wait."""
+        others = agreeing(event, scenario, self._holding.waiting(scenario.id))
+        if others is None:
+            self._holding.wait(event)
+            self._keep(event, None, why_not=explain_waiting(scenario))
+            return
+        waited = [word for one in others for word in (one.raised, one.ended) if word is not None]
+        self._kept_before.update({word.id for word in waited} - self._evidence.keys())
+        first, *more = [*waited, event]
+        if others:
+            told = ", ".join(dict.fromkeys(one.thing_id for one in more))
+            because = first.because | {"agrees_with": told}
+            first = msgspec.structs.replace(first, because=because)
+        case = self._open(first, scenario, logged_ns)
+        for one in more:
+            self._attach(case, one, scenario, logged_ns)
+        for each in others:
+            self._holding.let_go(each.raised)
+
+    def _open(self, event: Event, scenario: Scenario, logged_ns: int) -> Case:
         parent = self._parts.parent(event.place, event.began_ns, scenario)
         assignment = None if parent is None else together_with(parent.incident)
         if assignment is None:
@@ -229,6 +258,7 @@ class DecisionTransaction:
             )
         )
         self._parts.regroup_parts(case, logged_ns)
+        return case
 
     def _attach(
         self,
@@ -301,24 +331,28 @@ class DecisionTransaction:
             self._parts.regroup_parts(case, logged_ns)
 
     def _keep(
-        self, event: Event, case_id: str | None, left_out_by: Exclusion | None = None
+        self,
+        event: Event,
+        case_id: str | None,
+        *,
+        why_not: Text | None = None,
+        exclusion_id: str | None = None,
     ) -> None:
-        self._evidence.append(
-            {
-                "event_id": event.id,
-                "incident_id": case_id,
-                "scenario": event.scenario,
-                "thing_id": event.thing_id,
-                "kind": event.kind,
-                "edge": event.edge.value,
-                "at_ns": event.at_ns,
-                "area_code": area_code_of(event.place),
-                "lon_deg": event.place.lon_deg,
-                "lat_deg": event.place.lat_deg,
-                "exclusion_id": None if left_out_by is None else left_out_by.id,
-                "body": evidence_body(event, case_id, left_out_by),
-            }
-        )
+        """Write an event down, with the case that has it or why none has."""
+        self._evidence[event.id] = {
+            "event_id": event.id,
+            "incident_id": case_id,
+            "scenario": event.scenario,
+            "thing_id": event.thing_id,
+            "kind": event.kind,
+            "edge": event.edge.value,
+            "at_ns": event.at_ns,
+            "area_code": area_code_of(event.place),
+            "lon_deg": event.place.lon_deg,
+            "lat_deg": event.place.lat_deg,
+            "exclusion_id": exclusion_id,
+            "body": evidence_body(event, case_id, why_not=why_not, exclusion_id=exclusion_id),
+        }
 
     def _case_number(self, at_ns: int) -> str:
         day = f"{china_time(at_ns):%Y%m%d}"

@@ -12,10 +12,8 @@ from typing import Any
 import msgspec
 
 from core.events import Event, Place
-from core.exclusions import Exclusion
-from core.incidents import Evidence, Incident
+from core.incidents import Evidence, Incident, Text
 from core.units import ns_to_rfc3339
-from scenarios.exclusions import explain_exclusion
 from store.things import Thing
 
 _ENCODER = msgspec.json.Encoder()
@@ -80,7 +78,11 @@ def evidence_of(event: Event) -> Evidence:
 
 
 def evidence_body(
-    event: Event, incident_id: str | None, left_out_by: Exclusion | None = None
+    event: Event,
+    incident_id: str | None,
+    *,
+    why_not: Text | None = None,
+    exclusion_id: str | None = None,
 ) -> bytes:
     """An event as JSON: its evidence, the scenario and incident it belongs to, or why to none."""
     word = evidence_of(event)
@@ -90,8 +92,8 @@ def evidence_body(
     document["began_at"] = ns_to_rfc3339(event.began_ns)
     document["confidence_ratio"] = event.confidence_ratio
     document["incident_id"] = incident_id
-    document["exclusion_id"] = None if left_out_by is None else left_out_by.id
-    document["why_not"] = None if left_out_by is None else explain_exclusion(left_out_by)
+    document["exclusion_id"] = exclusion_id
+    document["why_not"] = why_not
     return _ENCODER.encode(document)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from core.events import Event, event_id
 from core.exclusions import Exclusion
 from core.units import seconds_to_ns
+from scenarios.corroboration import Waiting
 from scenarios.exclusions import excludes
 from scenarios.model import Scenario
 from store import tables
@@ -24,16 +25,24 @@ from store.database import Database, insert_rows
 #: An exclusion is forgotten, with its versions, this long after its end; each new one looks.
 KEPT_S = 400 * 86400.0
 
+#: Waits without a time of its own.
+_NEVER_NS = 2**63 - 1
+
 _RECORD = msgspec.msgpack.Decoder(Exclusion)
 _MSGPACK = msgspec.msgpack.Encoder()
 
 
 class HeldBack(msgspec.Struct, frozen=True, kw_only=True):
-    """A raise that goes on and is no case; looked at again at ``wake_ns``."""
+    """A raise that is no case; looked at again at ``wake_ns``.
+
+    Left out by ``exclusion_id`` until that ends; without one it waits for others that agree,
+    until the time for that is past its end ``ended``.
+    """
 
     event: Event
-    exclusion_id: str
     wake_ns: int
+    exclusion_id: str | None = None
+    ended: Event | None = None
 
     @property
     def key(self) -> RaiseKey:
@@ -53,7 +62,7 @@ class HeldBack(msgspec.Struct, frozen=True, kw_only=True):
                 at_ns=self.wake_ns,
             ),
             at_ns=self.wake_ns,
-            because=one.because | {"after_exclusion": self.exclusion_id},
+            because=one.because | {"after_exclusion": self.exclusion_id or ""},
         )
 
 
@@ -121,6 +130,31 @@ class Holding:
         if held.key not in self._all():
             self._counts[exclusion.id] = self._counts.get(exclusion.id, 0) + 1
         self._set(held)
+
+    def wait(self, event: Event) -> None:
+        """Let a raise wait for others that agree, for as long as it goes on."""
+        self._set(HeldBack(event=event, wake_ns=_NEVER_NS))
+
+    def waiting(self, scenario: str) -> list[Waiting]:
+        """The raises of a scenario that wait for others, the first first."""
+        found = [
+            held
+            for held in self._all().values()
+            if held.exclusion_id is None and held.event.scenario == scenario
+        ]
+        found.sort(key=lambda held: (held.event.at_ns, held.key))
+        return [Waiting(raised=held.event, ended=held.ended) for held in found]
+
+    def end(self, event: Event, scenario: Scenario) -> None:
+        """A raise is over; one that waits may still agree with what comes soon after."""
+        held = self._all().get(RaiseKey(event.rule, event.thing_id, event.began_ns))
+        if held is None:
+            return
+        if held.exclusion_id is not None or scenario.corroborate is None:
+            self.let_go(event)
+        else:
+            wake_ns = event.at_ns + seconds_to_ns(scenario.corroborate.within_s)
+            self._set(msgspec.structs.replace(held, ended=event, wake_ns=wake_ns))
 
     def let_go(self, event: Event) -> None:
         """A raise is over, or is a case now."""

@@ -11,7 +11,7 @@ from core.errors import TransitionError
 from core.incidents import Status
 from scenarios.lifecycle import Action, Role
 from scenarios.model import Comparison, Rule
-from scenarios.quality import JudgedRaise, Outcome, better_threshold, proposals, quality_by
+from scenarios.quality import JudgedRaise, better_threshold, proposals, quality_by
 from scenarios.verdicts import Verdict, step_after
 from tests.scenarios.test_steps import a_case
 
@@ -111,4 +111,37 @@ def test_what_is_proposed_keeps_what_was_real(
     kept = np.count_nonzero(sign * np.array(real) >= sign * found)
     assert kept >= 0.98 * len(real)
     assert np.count_nonzero(sign * np.array(false) < sign * found) >= 0.2 * len(false)
-    assert Outcome.REAL in Outcome
+
+
+@given(
+    judged=st.lists(
+        st.tuples(st.integers(0, 5), st.sampled_from(Status), st.sampled_from([None, *Verdict])),
+        max_size=20,
+    )
+)
+def test_every_case_counts_once_whatever_became_of_it(
+    judged: list[tuple[int, Status, Verdict | None]],
+) -> None:
+    by_case = {f"i-{case}": (status, verdict) for case, status, verdict in judged}
+    raises = [
+        JudgedRaise(
+            incident_id=case,
+            rule="s/r",
+            source="plain",
+            thing_id=f"t-{word}",
+            value=None,
+            status=status,
+            verdict=verdict,
+        )
+        for case, (status, verdict) in by_case.items()
+        for word in range(2)
+    ]
+    found = quality_by(raises, "rule")
+    assert len(found) == (1 if by_case else 0)
+    for one in found:
+        assert one.real + one.false + one.duplicate + one.pending == len(by_case)
+        ended = (Status.CLOSED, Status.EVALUATED)
+        not_real = (Verdict.NOT_AN_ISSUE, Verdict.DUPLICATE)
+        assert one.real == sum(
+            status in ended and verdict not in not_real for status, verdict in by_case.values()
+        )
