@@ -30,7 +30,7 @@ from core.errors import ServiceError
 from core.ports import RawMessage
 from ingest import metrics
 from ingest.broker import BrokerAddress
-from ingest.mqtt_client import BufferedClient
+from ingest.mqtt_client import BufferedClient, Published
 
 log = logging.getLogger("ingest.mqtt")
 
@@ -361,7 +361,11 @@ class MqttSource:
     def _read_burst(self, client: BufferedClient) -> MQTTErrorCode:
         """Read packets while they keep coming, then tell the event loop once."""
         rc = MQTTErrorCode.MQTT_ERR_SUCCESS
-        for _ in range(BATCH):
+        until = self._taken + BATCH
+        while self._taken < until:
+            self._enqueue(client.take_published(min(until - self._taken, self._room())))
+            if self._is_full():
+                break
             before = self._taken
             rc = client.loop_read()
             if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or self._taken == before or self._is_full():
@@ -378,6 +382,11 @@ class MqttSource:
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._arrived.set)
+
+    def _room(self) -> int:
+        """Messages that may be taken before reading stops."""
+        with self._lock:
+            return self._inflight - self._loose - len(self._unacknowledged)
 
     def _is_full(self) -> bool:
         with self._lock:
@@ -466,35 +475,53 @@ class MqttSource:
         self._ready.set()
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
-        received_ns = self._clock.now_ns()
-        self._taken += 1
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = bytes(message._topic).decode("utf-8", "replace")
-        if topic == _DROPPED_TOPIC:
-            self._note_dropped(bytes(message.payload))
-            return
-        token = self._connection << 16 | message.mid
-        raw = RawMessage(
-            topic=topic,
+        one = Published(
+            topic=bytes(message._topic),
             payload=bytes(message.payload),
-            received_ns=received_ns,
             qos=message.qos,
-            retained=message.retain,
             duplicate=message.dup,
-            token=token if message.qos else 0,
-            packet_id=message.mid,
+            retained=message.retain,
+            mid=message.mid,
         )
+        self._enqueue([one])
+
+    def _enqueue(self, published: Sequence[Published]) -> None:
+        """Stamp messages with the time and put them where :meth:`batches` finds them."""
+        if not published:
+            return
+        self._taken += len(published)
+        dropped = _DROPPED_TOPIC.encode()
+        # What one read gave is a nanosecond apart: equal readings stay two, in their order.
+        received_ns = self._clock.now_ns()
+        connection = self._connection << 16
+        raws = [
+            RawMessage(
+                topic=one.topic.decode("utf-8", "replace"),
+                payload=one.payload,
+                received_ns=received_ns + number,
+                qos=one.qos,
+                retained=one.retained,
+                duplicate=one.duplicate,
+                token=connection | one.mid if one.qos else 0,
+                packet_id=one.mid,
+            )
+            for number, one in enumerate(published)
+            if one.topic != dropped
+        ]
         with self._lock:
-            self._queue.append(raw)
-            if raw.qos:
-                self._unacknowledged[token] = len(raw.payload)
-                self._unacknowledged_bytes += len(raw.payload)
-            else:
-                self._loose += 1
-                self._loose_bytes += len(raw.payload)
-        metrics.MESSAGES.inc()
+            self._queue.extend(raws)
+            for raw in raws:
+                size = len(raw.payload)
+                if raw.qos:
+                    self._unacknowledged[raw.token] = size
+                    self._unacknowledged_bytes += size
+                else:
+                    self._loose += 1
+                    self._loose_bytes += size
+        metrics.MESSAGES.inc(len(raws))
+        for one in published:
+            if one.topic == dropped:
+                self._note_dropped(one.payload)
 
     def _note_dropped(self, payload: bytes) -> None:
         try:
