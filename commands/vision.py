@@ -20,7 +20,7 @@ from commands.vision_changes import changes
 from core.clock import Clock, SystemClock
 from core.errors import InputError
 from core.units import NS_PER_S, rfc3339_to_ns
-from geo.camera import FlatGroundProjector
+from ingest.video.camera_ground import watch_of
 from ingest.video.decoder import is_live
 from ingest.video.source import ClipPicture, VideoSource
 from ingest.video.srt import SideCar, find_side_car
@@ -29,7 +29,7 @@ from vision.blur import encode_jpeg
 from vision.camera_file import CameraFile, read_camera_file
 from vision.detections import Image
 from vision.overlay import draw_look
-from vision.watch import CameraWatch, Look
+from vision.watch import Look
 
 app = typer.Typer(
     name="vision",
@@ -116,7 +116,7 @@ class _Session:
         pictures: Path | None,
     ) -> None:
         self.camera = camera
-        self.watch = CameraWatch(camera, FlatGroundProjector())
+        self.watch = watch_of(camera)
         self.source = VideoSource(source, fps=fps)
         self.pictures_seen = 0
         self.skipped = 0

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import InputError
-from geo.camera import FlatGroundProjector
+from core.ports import Ground
+from ingest.video.camera_ground import fixed_ground_of, projector_of
 from vision.camera_file import CameraFile, read_camera_file
 from vision.detections import Image
 from vision.detectors.two_flights import GROUND_CHANGE, Changes, find_changes
-from vision.ground import Ground, PointsGround, PoseGround
+from vision.ground import PoseGround
 
 _RED = (40, 40, 230)
 
@@ -106,11 +107,11 @@ def _ground(camera: CameraFile, picture: Image) -> Ground | None:
             f"is {list(size)}; give a camera file for this picture"
         )
     if camera.ground is not None:
-        return PointsGround(camera.ground)
+        return fixed_ground_of(camera)
     if camera.pose is None:
         return None
     pose = msgspec.structs.replace(camera.pose, width_px=size[0], height_px=size[1])
-    return PoseGround(FlatGroundProjector(), pose)
+    return PoseGround(projector_of(camera), pose)
 
 
 def _report(found: Changes) -> None:

@@ -161,3 +161,21 @@ class GroundProjector(Protocol):
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Ground points as pixels, shape (n, 2), and whether each lies before the camera."""
         ...
+
+
+class Ground(Protocol):
+    """Pixels of one view, and the ground.
+
+    ``from_above`` says that the view looks straight down: a thing stands at the middle of its
+    box, not at its foot.
+    """
+
+    from_above: bool
+
+    def metres(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels (n, 2) as metres east and north (n, 2); NaN where no ground is seen."""
+        ...
+
+    def points(self, pixels: NDArray[np.float64]) -> GroundPoints | None:
+        """Pixels (n, 2) in degrees with their error; None where only metres are known."""
+        ...

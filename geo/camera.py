@@ -73,7 +73,7 @@ class FlatGroundProjector:
             GeometryError: The pixels have another shape, or the pose cannot be.
         """
         north, east, covariance, seen = self.project(_checked(pixels), pose)
-        lon, lat = offset_to_lonlat(north, east, pose)
+        lon, lat = offset_to_lonlat(north, east, _foot(pose))
         major, minor, azimuth = error_ellipse(covariance)
         return GroundPoints(lon, lat, major, minor, azimuth, seen)
 
@@ -91,13 +91,27 @@ class FlatGroundProjector:
             Pixels, shape (n, 2), NaN where the mask (shape (n,)) is False. A point before the
             camera may still lie outside the picture.
         """
-        pinhole = self._pinhole(pose)
-        north, east = _lonlat_to_offset(
+        north, east = lonlat_to_offset(
             np.atleast_1d(np.asarray(lon_deg, dtype=np.float64)),
             np.atleast_1d(np.asarray(lat_deg, dtype=np.float64)),
-            pose,
+            _foot(pose),
         )
         rays = np.column_stack([north, east, np.full(north.shape, pose.height_agl_m)])
+        return self.seen_along(rays, pose)
+
+    def seen_along(
+        self, rays: NDArray[np.float64], pose: CameraPose
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Where directions appear; undoes :meth:`rays`.
+
+        Args:
+            rays: Shape (n, 3), north, east, down from the camera.
+            pose: Where the camera looks.
+
+        Returns:
+            As :meth:`to_pixels`.
+        """
+        pinhole = self._pinhole(pose)
         camera = rays @ _rotation(pose)
         ahead = np.isfinite(camera).all(axis=1) & (camera[:, 0] > 1e-6)
         forward = np.where(ahead, camera[:, 0], 1.0)
@@ -132,13 +146,13 @@ class FlatGroundProjector:
         reach_m = pose.height_agl_m / math.tan(math.radians(MIN_DEPRESSION_DEG))
         around = np.radians(np.arange(0.0, 360.0, 0.5))
         rim_north, rim_east = reach_m * np.cos(around), reach_m * np.sin(around)
-        pixels, ahead = self.to_pixels(*offset_to_lonlat(rim_north, rim_east, pose), pose)
+        pixels, ahead = self.to_pixels(*offset_to_lonlat(rim_north, rim_east, _foot(pose)), pose)
         within = ahead & (pixels >= 0.0).all(axis=1) & (pixels <= (width, height)).all(axis=1)
         corners = np.column_stack(
             offset_to_lonlat(
                 np.concatenate([north[seen], rim_north[within]]),
                 np.concatenate([east[seen], rim_east[within]]),
-                pose,
+                _foot(pose),
             )
         )
         if len(corners) < 3:
@@ -245,6 +259,10 @@ def _checked(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     return array
 
 
+def _foot(pose: CameraPose) -> tuple[float, float]:
+    return pose.lon_deg, pose.lat_deg
+
+
 def _focal_px(pose: CameraPose) -> float:
     if not 0.0 < pose.hfov_deg < 180.0 or pose.width_px <= 0 or not pose.height_agl_m > 0.0:
         raise GeometryError(
@@ -275,30 +293,33 @@ def _radii_m(lat_deg: float) -> tuple[float, float]:
 
 
 def offset_to_lonlat(
-    north: NDArray[np.float64], east: NDArray[np.float64], pose: CameraPose
+    north: NDArray[np.float64], east: NDArray[np.float64], origin: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Metres north and east of a camera's foot as WGS 84 degrees, on the GRS 80 radii there.
+    """Metres north and east of a place as WGS 84 degrees, on the GRS 80 radii there.
 
     Args:
         north: Shape (n,), metres.
         east: Shape (n,), metres.
-        pose: The camera.
+        origin: (lon, lat) of the place, WGS 84 degrees.
 
     Returns:
         Longitudes and latitudes, shape (n,).
     """
-    meridian, vertical = _radii_m(pose.lat_deg)
-    lat = pose.lat_deg + np.degrees(north / meridian)
-    lon = pose.lon_deg + np.degrees(east / (vertical * math.cos(math.radians(pose.lat_deg))))
+    lon_deg, lat_deg = origin
+    meridian, vertical = _radii_m(lat_deg)
+    lat = lat_deg + np.degrees(north / meridian)
+    lon = lon_deg + np.degrees(east / (vertical * math.cos(math.radians(lat_deg))))
     return lon, lat
 
 
-def _lonlat_to_offset(
-    lon: NDArray[np.float64], lat: NDArray[np.float64], pose: CameraPose
+def lonlat_to_offset(
+    lon: NDArray[np.float64], lat: NDArray[np.float64], origin: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    meridian, vertical = _radii_m(pose.lat_deg)
-    north = np.radians(lat - pose.lat_deg) * meridian
-    east = np.radians(lon - pose.lon_deg) * vertical * math.cos(math.radians(pose.lat_deg))
+    """Undo :func:`offset_to_lonlat`: (north, east) in metres, each of shape (n,)."""
+    lon_deg, lat_deg = origin
+    meridian, vertical = _radii_m(lat_deg)
+    north = np.radians(lat - lat_deg) * meridian
+    east = np.radians(lon - lon_deg) * vertical * math.cos(math.radians(lat_deg))
     return north, east
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.city import CameraPose
 from core.errors import GeometryError
 from core.ports import GroundPoints
-from geo.camera import FlatGroundProjector, error_ellipse, offset_to_lonlat
+from geo.camera import FlatGroundProjector, error_ellipse, lonlat_to_offset, offset_to_lonlat
 from geo.crs import convert_points
 
 #: Rays are followed this far; what lies further is not seen.
@@ -107,7 +107,7 @@ def load_terrain(path: Path, *, sigma_m: float = 2.0) -> Terrain:
 
 
 class TerrainProjector:
-    """Puts pixels on ground that rises and falls.
+    """Puts pixels on ground that rises and falls; a :class:`core.ports.GroundProjector`.
 
     Args:
         terrain: Heights of the ground.
@@ -146,25 +146,51 @@ class TerrainProjector:
                 not hold the camera's foot.
         """
         rays, seen = self.flat.rays(pixels, pose)
+        unit = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        distance = self._meeting(unit, pose, self._foot_m(pose) + pose.height_agl_m)
+        height = distance * unit[:, 2]
+        seen = seen & np.isfinite(height)
+        north, east, covariance, _ = self.flat.project(
+            pixels, pose, np.where(seen, height, np.nan), self.terrain.sigma_m
+        )
+        lon, lat = offset_to_lonlat(north, east, (pose.lon_deg, pose.lat_deg))
+        with np.errstate(invalid="ignore"):
+            major, minor, azimuth = error_ellipse(covariance)
+        for column in (lon, lat, major, minor, azimuth):
+            column[~seen] = np.nan
+        return GroundPoints(lon, lat, major, minor, azimuth, seen)
+
+    def to_pixels(
+        self, lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64], pose: CameraPose
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Ground points as pixels, and whether each lies before the camera.
+
+        A hill between the camera and a point is not looked for.
+
+        Args:
+            lon_deg: WGS 84 degrees, shape (n,), of points on the terrain.
+            lat_deg: Likewise.
+            pose: Where the camera is and looks; its height is above the ground at its foot.
+
+        Returns:
+            Pixels, shape (n, 2), NaN where the mask (shape (n,)) is False, as it is off the grid.
+        """
+        lon = np.atleast_1d(np.asarray(lon_deg, dtype=np.float64))
+        lat = np.atleast_1d(np.asarray(lat_deg, dtype=np.float64))
+        foot = (pose.lon_deg, pose.lat_deg)
+        north, east = lonlat_to_offset(lon, lat, foot)
+        down = self._foot_m(pose) + pose.height_agl_m - self.terrain.height(lon, lat)
+        return self.flat.seen_along(np.column_stack([north, east, down]), pose)
+
+    def _foot_m(self, pose: CameraPose) -> float:
+        """Height of the ground under the camera."""
         foot = float(self.terrain.height(np.array([pose.lon_deg]), np.array([pose.lat_deg]))[0])
         if np.isnan(foot):
             raise GeometryError(
                 f"terrain: the height under the camera at {pose.lon_deg}, {pose.lat_deg} was "
                 "wanted, the grid does not have it"
             )
-        unit = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-        distance = self._meeting(unit, pose, foot + pose.height_agl_m)
-        height = distance * unit[:, 2]
-        seen = seen & np.isfinite(height)
-        north, east, covariance, _ = self.flat.project(
-            pixels, pose, np.where(seen, height, np.nan), self.terrain.sigma_m
-        )
-        lon, lat = offset_to_lonlat(north, east, pose)
-        with np.errstate(invalid="ignore"):
-            major, minor, azimuth = error_ellipse(covariance)
-        for column in (lon, lat, major, minor, azimuth):
-            column[~seen] = np.nan
-        return GroundPoints(lon, lat, major, minor, azimuth, seen)
+        return foot
 
     def _meeting(
         self, unit: NDArray[np.float64], pose: CameraPose, altitude_m: float
@@ -199,5 +225,6 @@ class TerrainProjector:
         altitude_m: float,
     ) -> NDArray[np.float64]:
         """How far points along rays are above the ground."""
-        lon, lat = offset_to_lonlat(unit[:, 0] * distance_m, unit[:, 1] * distance_m, pose)
-        return np.asarray(altitude_m - unit[:, 2] * distance_m - self.terrain.height(lon, lat))
+        along = unit * distance_m[:, None]
+        lon, lat = offset_to_lonlat(along[:, 0], along[:, 1], (pose.lon_deg, pose.lat_deg))
+        return np.asarray(altitude_m - along[:, 2] - self.terrain.height(lon, lat))

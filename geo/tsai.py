@@ -32,6 +32,7 @@ class TsaiCamera:
         sx: Scale of u for the clocks of camera and frame grabber.
         rotation: Shape (3, 3), world to camera.
         translation_mm: Shape (3,), likewise.
+        pixel_sigma_px: One-sigma error of a pixel, for the ellipses.
 
     Source:
         R. Y. Tsai, A versatile camera calibration technique, IEEE J. Robotics and Automation
@@ -45,6 +46,7 @@ class TsaiCamera:
     sx: float
     rotation: NDArray[np.float64]
     translation_mm: NDArray[np.float64]
+    pixel_sigma_px: float = 1.0
 
     @property
     def position_m(self) -> NDArray[np.float64]:
@@ -88,6 +90,17 @@ class TsaiCamera:
             points = start[:2] - rays[:, :2] * (drop / rays[:, 2:])
         points[~seen] = np.nan
         return points, seen
+
+    def covariance(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Covariance of ground points in (x, y), shape (n, 2, 2), metres squared.
+
+        From the pixel's error, by differences over half a pixel to either side.
+        """
+        right, down = np.array([0.5, 0.0]), np.array([0.0, 0.5])
+        by_u = self.to_ground(pixels + right)[0] - self.to_ground(pixels - right)[0]
+        by_v = self.to_ground(pixels + down)[0] - self.to_ground(pixels - down)[0]
+        jacobian = np.stack([by_u, by_v], axis=2)
+        return np.asarray(jacobian @ jacobian.transpose(0, 2, 1) * self.pixel_sigma_px**2)
 
     def to_pixels(self, world_m: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where points of the world appear.

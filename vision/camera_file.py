@@ -34,10 +34,29 @@ class KnownPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     metres: tuple[float, float] | None = None
 
 
-class GroundSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Flat ground from at least four known points."""
+class LensSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A lens that bends straight lines: Brown's model with OpenCV's numbers, in pixels."""
 
-    points: tuple[KnownPoint, ...]
+    fx_px: Positive
+    fy_px: Positive
+    cx_px: float
+    cy_px: float
+    k1: float = 0.0
+    k2: float = 0.0
+    p1: float = 0.0
+    p2: float = 0.0
+    k3: float = 0.0
+
+
+Row = tuple[float, float, float]
+
+
+class GroundSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Flat ground: from at least four known points, a matrix, or a published calibration."""
+
+    points: tuple[KnownPoint, ...] = ()
+    matrix: tuple[Row, Row, Row] | None = None  #: takes (u, v, 1) to (east, north, 1) metres
+    tsai: str | None = None  #: Tsai calibration in XML, relative to this file
     origin: tuple[float, float] | None = None  #: lon, lat of metres (0, 0)
     from_above: bool = False  #: looks straight down: things stand at the middle of their box
 
@@ -183,6 +202,10 @@ class CameraFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     start: str | None = None  #: RFC 3339, of the first picture, where the source has no clock
     utc_offset_h: float = 8.0  #: of the clock in a DJI side-car file
     pose: CameraPose | None = None
+    lens: LensSpec | None = None
+    terrain: str | None = (
+        None  #: raster of the ground's heights for the pose, relative to this file
+    )
     ground: GroundSpec | None = None
     analysis_fps: Positive = 15.0
     analysis_width_px: Annotated[int, msgspec.Meta(ge=160, le=1920)] = 480
@@ -204,12 +227,18 @@ def read_camera_file(path: Path) -> CameraFile:
     except (OSError, UnicodeDecodeError) as exc:
         raise CameraFileError(f"{path}: cannot be read: {exc}") from exc
     camera = parse_camera_file(text, str(path))
-    return msgspec.structs.replace(camera, detectors=_beside(camera.detectors, path.parent))
+    return _beside(camera, path.parent)
 
 
-def _beside(detectors: DetectorsSpec, folder: Path) -> DetectorsSpec:
+def _beside(camera: CameraFile, folder: Path) -> CameraFile:
     """The same with the files that it names found from a folder."""
     replace = msgspec.structs.replace
+    if camera.terrain is not None:
+        camera = replace(camera, terrain=str(folder / camera.terrain))
+    if camera.ground is not None and camera.ground.tsai is not None:
+        tsai = str(folder / camera.ground.tsai)
+        camera = replace(camera, ground=replace(camera.ground, tsai=tsai))
+    detectors = camera.detectors
     onnx, water = detectors.onnx, detectors.standing_water
     if onnx is not None:
         onnx = replace(onnx, model=str(folder / onnx.model))
@@ -219,7 +248,8 @@ def _beside(detectors: DetectorsSpec, folder: Path) -> DetectorsSpec:
         one if one.dry_picture is None else replace(one, dry_picture=str(folder / one.dry_picture))
         for one in detectors.gauges
     )
-    return replace(detectors, onnx=onnx, standing_water=water, gauges=gauges)
+    detectors = replace(detectors, onnx=onnx, standing_water=water, gauges=gauges)
+    return replace(camera, detectors=detectors)
 
 
 def parse_camera_file(text: str, where: str) -> CameraFile:
@@ -257,6 +287,11 @@ def parse_camera_file(text: str, where: str) -> CameraFile:
 
 
 def _check_ground(ground: GroundSpec, where: str) -> None:
+    given = [bool(ground.points), ground.matrix is not None, ground.tsai is not None]
+    if given.count(True) > 1:
+        raise CameraFileError(f"{where}: ground: one of points, matrix and tsai was wanted")
+    if given.count(True) == 1 and not ground.points:
+        return
     if len(ground.points) < 4:
         raise CameraFileError(
             f"{where}: ground.points: at least 4 points were wanted, got {len(ground.points)}"
@@ -266,3 +301,12 @@ def _check_ground(ground: GroundSpec, where: str) -> None:
             raise CameraFileError(
                 f"{where}: ground.points[{number}]: either lonlat or metres was wanted"
             )
+        if point.metres is not None and ground.origin is None and _in_degrees(ground):
+            raise CameraFileError(
+                f"{where}: ground.points[{number}]: metres beside points in lonlat need "
+                "ground.origin, the lon and lat of metres (0, 0)"
+            )
+
+
+def _in_degrees(ground: GroundSpec) -> bool:
+    return any(point.lonlat is not None for point in ground.points)

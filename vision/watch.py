@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core.city import CameraPose
 from core.observations import Observation
-from core.ports import GroundPoints, GroundProjector
+from core.ports import Ground, GroundPoints, GroundProjector
 from core.units import NS_PER_S
 from vision.background import DualBackground, Foreground
 from vision.blur import blur, private_mask
@@ -41,7 +41,7 @@ from vision.detectors.standing_water import STANDING_WATER, StandingWaterDetecto
 from vision.detectors.static import STATIC_OBJECT, StaticDetector
 from vision.detectors.water_gauge import WaterGaugeDetector
 from vision.events import Event, EventKeeper
-from vision.ground import Ground, PointsGround, PoseGround
+from vision.ground import PoseGround
 from vision.people import find_people
 from vision.picture_state import PictureState, PictureWatch
 from vision.shadows import without_shadows
@@ -76,9 +76,15 @@ class CameraWatch:
     Args:
         camera: What to look for, from camera.yaml.
         projector: Pixel to ground, for cameras with a pose.
+        fixed_ground: The ground that the camera's file measured; it stands before a pose.
     """
 
-    def __init__(self, camera: CameraFile, projector: GroundProjector | None = None) -> None:
+    def __init__(
+        self,
+        camera: CameraFile,
+        projector: GroundProjector | None = None,
+        fixed_ground: Ground | None = None,
+    ) -> None:
         self.camera = camera
         self.moving: MovingDetector | None = None
         self.counts: dict[str, int] = {}
@@ -88,6 +94,7 @@ class CameraWatch:
         self._dry = None if water is None else _read_dry(water.dry_picture)
         self._dry_gauges = [_read_dry(gauge.dry_picture) for gauge in camera.detectors.gauges]
         self._projector = projector
+        self._fixed_ground = fixed_ground
         self._size_px: tuple[int, int] | None = None
         self._pose: CameraPose | None = None
         self._quality = PictureWatch()
@@ -292,8 +299,8 @@ class CameraWatch:
         self._pose = pose
         assert self._size_px is not None
         width, height = self._size_px
-        if self.camera.ground is not None:
-            self._ground = _Scaled(PointsGround(self.camera.ground), self._to_small)
+        if self._fixed_ground is not None:
+            self._ground = _Scaled(self._fixed_ground, self._to_small)
         elif pose is not None and self._projector is not None:
             given = self.camera.size_px or (width, height)
             sized = msgspec.structs.replace(pose, width_px=given[0], height_px=given[1])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from core.observations import Observation
+from ingest.video.camera_ground import watch_of
 from vision.camera_file import parse_camera_file
-from vision.watch import CameraWatch
 
 S = 1_000_000_000
 SIZE = (480, 360)
@@ -52,7 +52,7 @@ def site(soil: Rectangle, net: Rectangle, plants: Rectangle, gain: float = 1.0) 
 
 
 def told(image: np.ndarray, pictures: int = 1) -> list[Observation]:
-    watch = CameraWatch(parse_camera_file(CAMERA, "test"))
+    watch = watch_of(parse_camera_file(CAMERA, "test"))
     random = np.random.default_rng(1)
     seen = []
     for number in range(pictures):

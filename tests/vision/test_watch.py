@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from core.observations import Observation
+from ingest.video.camera_ground import watch_of
 from vision.camera_file import CameraFile, CameraFileError, parse_camera_file
 from vision.picture_state import PictureState
 from vision.watch import CameraWatch, Look
@@ -67,7 +68,7 @@ def car(
 def watch(
     text: str, pictures: Iterator[np.ndarray]
 ) -> tuple[CameraWatch, list[Look], list[Observation]]:
-    one = CameraWatch(parse_camera_file(text, "test"))
+    one = watch_of(parse_camera_file(text, "test"))
     looks = [one.look(image, S + n * S // FPS) for n, image in enumerate(pictures)]
     return one, looks, [observation for look in looks for observation in look.observations]
 
@@ -199,7 +200,7 @@ def test_who_walks_by_is_blurred_in_what_may_be_stored():
             for row in range(0, 30, 4):  # stripes: detail that a blur must destroy
                 image[150 + row : 152 + row, walk : walk + 12] = (20, 20, 230)
 
-    one = CameraWatch(parse_camera_file(GROUND, "test"))
+    one = watch_of(parse_camera_file(GROUND, "test"))
     for number, image in enumerate(scene(12.0, paint)):
         one.look(image, S + number * S // FPS)
         if number < 80 or number % 10:
@@ -221,6 +222,13 @@ def test_who_walks_by_is_blurred_in_what_may_be_stored():
             "at least 3 corners were wanted, got 1",
         ),
         ("ground: {points: []}", "at least 4 points were wanted, got 0"),
+        ("ground: {tsai: a.xml, matrix: [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}", "one of points, matr"),
+        (
+            "ground: {points: [{pixel: [0, 0], metres: [0, 0]}"
+            + ", {pixel: [1, 0], lonlat: [1, 1]}" * 3
+            + "]}",
+            "need ground.origin",
+        ),
         ("detectors: {motion: {}}", "line 1: unknown key 'motion'; accepted: moving, static, fire"),
         ("unblurred: {reason: x, until: soon}", "Expected `str` of length >= 8"),
     ],

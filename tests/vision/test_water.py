@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from core.observations import Observation
+from ingest.video.camera_ground import watch_of
 from vision.camera_file import CameraFileError, parse_camera_file, read_camera_file
 from vision.watch import CameraWatch
 
@@ -103,7 +104,7 @@ def cars(image: np.ndarray) -> np.ndarray:
 
 
 def run(text: str, scenes: list[tuple[Paint, int]], per_s: int = 2) -> list[Observation]:
-    watch = CameraWatch(parse_camera_file(text, "test"))
+    watch = watch_of(parse_camera_file(text, "test"))
     return shown(watch, road(), scenes, per_s)
 
 
@@ -143,13 +144,13 @@ def test_a_puddle_in_rain_and_after_a_restart_against_the_dry_picture(tmp_path: 
     cv2.imwrite(str(tmp_path / "dry.png"), road())
     file = tmp_path / "camera.yaml"
     file.write_text(WATER.replace("{sample_s: 1", "{dry_picture: dry.png, sample_s: 1"))
-    watch = CameraWatch(read_camera_file(file))
+    watch = watch_of(read_camera_file(file))
     told = shown(watch, road(), [(lambda image: puddle(wet(image)), 14)])
     assert [one.labels["phase"] for one in told] == ["new"]
     assert told[0].measures["water_area_m2"] == pytest.approx(PUDDLE_M2, rel=0.12)
     (tmp_path / "dry.png").unlink()
     with pytest.raises(CameraFileError, match=r"dry\.png: dry_picture: cannot be read"):
-        CameraWatch(read_camera_file(file))
+        watch_of(read_camera_file(file))
 
 
 def flooded(row: int) -> Paint:

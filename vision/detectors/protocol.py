@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from core.ports import Ground
 from vision.background import DualBackground, Foreground
 from vision.boxes import Floats
 from vision.detections import Image
-from vision.ground import Ground
 from vision.tracking.tracker import Tracks
 
 

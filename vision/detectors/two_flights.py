@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.ports import Ground
 from vision.boxes import Floats
 from vision.detections import Image, Mask, check_image
-from vision.ground import Ground
 
 GROUND_CHANGE = "detection.ground_change"
 
