@@ -25,7 +25,7 @@ from core.settings import Settings, load_settings
 
 #: Groups of commands in modules of their own, imported only when asked for: a health check
 #: runs every few seconds and must not load the map's libraries.
-_GROUPS = ("exclusion", "geo", "vision")
+_GROUPS = ("exclusion", "geo", "outbox", "vision")
 
 
 class _LazyGroups(TyperGroup):

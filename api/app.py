@@ -83,7 +83,8 @@ def create_app(
     """Build the API.
 
     ``app.state.hub`` is the stream hub. A server that waits for its connections at the end
-    must call ``app.state.hub.close()`` first: streams never end by themselves.
+    must call ``app.state.hub.close()`` first: streams never end by themselves. What runs beside
+    the API and is to be measured with it takes ``app.state.registry``.
 
     Args:
         store: Incidents and the feed.
@@ -137,6 +138,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.hub = hub
+    app.state.registry = registry
     install_handlers(app)
     for module in _ROUTES:
         app.include_router(module.build_router(services))

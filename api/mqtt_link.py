@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -23,38 +23,68 @@ logger = logging.getLogger(__name__)
 PUBLISH_TIMEOUT_S = 5.0
 
 
+class BrokerLogin(Protocol):
+    """Where an MQTT broker listens and who we are there."""
+
+    @property
+    def host(self) -> str:
+        """Its name or address."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        ...
+
+    @property
+    def username(self) -> str:
+        """Our name there; empty for none."""
+        ...
+
+    @property
+    def password(self) -> str:
+        """Our password there."""
+        ...
+
+    @property
+    def tls(self) -> bool:
+        """Whether it speaks TLS."""
+        ...
+
+
+def new_client(login: BrokerLogin, client_id: str) -> mqtt.Client:
+    """A client for a broker, not yet connected."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv311)
+    if login.username:
+        client.username_pw_set(login.username, login.password)
+    if login.tls:
+        client.tls_set()
+    return client
+
+
 class MqttLink:
     """A small MQTT client beside the API.
 
     Args:
-        host, port, username, password, tls: The broker.
+        login: The broker.
+        client_id: Ours alone.
         status_filter: Topic filter of the status messages to hear, QoS 0; empty hears none.
         on_status: Called on the event loop with topic and decoded JSON of each.
     """
 
     def __init__(
         self,
-        *,
-        host: str,
-        port: int,
-        username: str,
-        password: str,
-        tls: bool,
+        login: BrokerLogin,
         client_id: str,
+        *,
         status_filter: str = "",
         on_status: Callable[[str, Any], None] = lambda _topic, _status: None,
     ) -> None:
-        self._address = (host, port)
+        self._address = (login.host, login.port)
         self._status_filter = status_filter
         self._on_status = on_status
         self._loop: asyncio.AbstractEventLoop | None = None
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv311
-        )
-        if username:
-            client.username_pw_set(username, password)
-        if tls:
-            client.tls_set()
+        client = new_client(login, client_id)
         client.on_connect = self._connected
         client.on_message = self._message
         client.reconnect_delay_set(1, 10)

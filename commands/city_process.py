@@ -165,6 +165,7 @@ class CityProcess:
             await self._start_api()
             assert self.api is not None
             self._watch("quality", self.api.tell_quality(), may_end=True)
+            self._watch("notifications", self.api.tell_others())
 
     async def settle(self) -> None:
         """After a recording has ended: wait until everything it holds has been decided on."""

@@ -29,6 +29,25 @@ from simulators.devices.catalogue import CATALOGUE
 _WRITTEN = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
 
 
+_INCIDENT_FEED = """
+    `incidents/{area}/{id}` tells every change of an incident. `{area}` is the full code of every
+    level that is known, from the district down, so that each level subscribes with its own code
+    and nothing is sent twice:
+
+    | who | code, for example | topic filter |
+    |---|---|---|
+    | city 市 | | `incidents/#` |
+    | district 区 | `370202` | `incidents/370202/#` |
+    | street 街道 | `370202001` | `incidents/+/370202001/#` |
+    | community 社区 | `370202001002` | `incidents/+/+/370202001002/#` |
+    | unit grid 网格 | `370202001002003` | `incidents/+/+/+/370202001002003/+` |
+    | in no known area | | `incidents/unplaced/+` |
+
+    The body is a CloudEvent; [notifications](notifications.md) says what is in it, what is
+    retained, and what is promised.
+"""
+
+
 def write_pages(folder: Path, *, check_only: bool) -> list[str]:
     """Write every generated page; gives the names of those that were not current."""
     pages = {
@@ -79,6 +98,8 @@ def _topics_page() -> str:
         f"# Topics\n\n{_WRITTEN}```text\n{doc}\n```\n\n"
         f"## What ingest subscribes to\n\n| filter | QoS |\n|---|---|\n{subscriptions}\n"
         f"## What vision subscribes to\n\n| filter | QoS |\n|---|---|\n{frames}\n"
+        "## What others may subscribe to 数据直达基层\n\n"
+        f"{inspect.cleandoc(_INCIDENT_FEED)}\n\n"
         "## A plain JSON reading\n\n"
         "```json\n"
         '{"thing": "water-0001", "kind": "water_level", "time": "2026-07-01T09:00:00.000+08:00",\n'

@@ -20,11 +20,12 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.live import CameraState, LiveState
 from api.mqtt_link import MqttLink
+from api.notify.notifier import Notifier
 from commands.map_watch import open_map, watch_map
 from commands.sharing import write_private
 from core import topics
 from core.city import AltitudeDatum
-from core.clock import Clock
+from core.clock import Clock, SystemClock
 from core.errors import ServiceError
 from core.ports import Rejection
 from core.settings import Settings
@@ -336,6 +337,15 @@ class ApiParts:
             archive=self._archive,
         )
         self._hub = api.state.hub
+        self._notifier = Notifier(
+            store,
+            city.name,
+            login=broker if settings.notify.mqtt else None,
+            clock=clock,
+            wall=SystemClock(),
+            registry=api.state.registry,
+            told=self._tell_part,
+        )
         self._listener = _listen(settings.api.host, settings.api.port)
         host, self.port = self._listener.getsockname()[:2]
         self.url = f"http://{host}:{self.port}"
@@ -373,6 +383,10 @@ class ApiParts:
                 # No archive yet, or the broker is away: the next look takes it in.
                 logger.info("quality not told: %s", error)
 
+    async def tell_others(self) -> None:
+        """Tell departments, streets and communities what happens to incidents, until cancelled."""
+        await self._notifier.run()
+
     async def started(self) -> None:
         """Wait until requests are answered, or serving has ended."""
         while not self._server.started and not self._served.is_set():
@@ -387,14 +401,14 @@ class ApiParts:
         await self._served.wait()
         await asyncio.to_thread(self._archive.close)
 
+    def _tell_part(self, name: str, ok: bool, detail: str) -> None:
+        if self._live is not None:
+            self._live.update_part(name, ok, detail)
+
     def _link_to(self, broker: BrokerAddress) -> MqttLink:
         return MqttLink(
-            host=broker.host,
-            port=broker.port,
-            username=broker.username,
-            password=broker.password,
-            tls=broker.tls,
-            client_id=f"qingniao-api-{self._city.name}",
+            broker,
+            f"qingniao-api-{self._city.name}",
             status_filter=f"qn/{self._city.name}/vision-status",
             on_status=self._heard,
         )

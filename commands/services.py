@@ -7,7 +7,6 @@ import gc
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -176,7 +175,7 @@ async def _run_archive(settings: Settings, _clock: str | None, ready: asyncio.Ev
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     tagger = await asyncio.to_thread(open_map, settings, city)
     parts = await asyncio.to_thread(ArchiveParts, settings, city, clock, tagger)
-    link = MqttLink(**asdict(broker_address(settings)), client_id=f"qingniao-ledger-{city.name}")
+    link = MqttLink(broker_address(settings), f"qingniao-ledger-{city.name}")
     parts.bookkeeper.report = ledger_reporter(city.name, link.publish)
     async with parts:
         link.start()
@@ -232,6 +231,7 @@ async def _run_api(settings: Settings, _clock: str | None, ready: asyncio.Event)
     beside = [
         asyncio.create_task(watch_map(settings.catalogue_path, tagger)),
         asyncio.create_task(api.tell_quality()),
+        asyncio.create_task(api.tell_others()),
     ]
     ready.set()
     try:

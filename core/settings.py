@@ -131,6 +131,16 @@ class OpinionSettings(BaseModel):
         return self.key.get_secret_value()
 
 
+class NotifySettings(BaseModel):
+    """Telling others what happens to incidents."""
+
+    model_config = {"frozen": True}
+
+    mqtt: bool = Field(
+        True, description="Whether incidents are told on `incidents/{area}/{id}` at the broker"
+    )
+
+
 class Settings(BaseSettings):
     """All settings of a process."""
 
@@ -181,6 +191,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     archive: ArchiveSettings = ArchiveSettings()
     opinion: OpinionSettings = OpinionSettings()
+    notify: NotifySettings = NotifySettings()
 
     @field_validator("broker")
     @classmethod

@@ -11,6 +11,8 @@ MQTT
     ``qn/{city}/exclusion/{id}``               a permit, works, maintenance or silence, QoS 1
     ``qn/{city}/quality/{source}/{kind}``      how good a source's data is, told hourly, QoS 1
     ``qn/{city}/frame/{camera_id}``            a JPEG in a CBOR envelope, QoS 0
+    ``incidents/{area}/{id}``                  what happens to an incident, and what is open
+                                               (retained), QoS 1; told, not read: see below
     ``thing/product/{sn}/osd|state|events…``   DJI Cloud API, QoS 1 or 0
     ``sys/product/{sn}/status``                DJI Cloud API
     ``dronetag``                               Remote ID in Dronetag's JSON, QoS 1
@@ -63,6 +65,12 @@ INGEST_FILTERS: tuple[tuple[str, int], ...] = (
     ("owntracks/+/+/status", 1),
 )
 
+#: First level of the topics that tell of incidents, and the second of one in no known area.
+INCIDENTS, UNPLACED = "incidents", "unplaced"
+
+#: Digits of the area codes of a district, a street, a community and a unit grid.
+AREA_DIGITS = (6, 9, 12, 15)
+
 #: What the vision worker subscribes to, on a connection of its own.
 FRAME_FILTERS: tuple[tuple[str, int], ...] = (("qn/+/frame/+", 0),)
 
@@ -109,8 +117,40 @@ def quality_topic(city: str, source: str, kind: str) -> str:
         >>> quality_topic("qingdao", "plain", "water_level")
         'qn/qingdao/quality/plain/water_level'
     """
-    safe = [word.replace("/", "_").replace("+", "_").replace("#", "_") for word in (source, kind)]
-    return f"qn/{city}/quality/{safe[0]}/{safe[1]}"
+    return f"qn/{city}/quality/{_safe(source)}/{_safe(kind)}"
+
+
+def _safe(word: str) -> str:
+    """A text as one level of a topic."""
+    return word.replace("/", "_").replace("+", "_").replace("#", "_")
+
+
+def area_levels(area_code: str) -> tuple[str, ...]:
+    """The codes of every level above and of an area: district, street, community, unit grid.
+
+    Example:
+        >>> area_levels("370202001002")
+        ('370202', '370202001', '370202001002')
+        >>> area_levels("")
+        ()
+    """
+    return tuple(area_code[:digits] for digits in AREA_DIGITS if len(area_code) >= digits)
+
+
+def incident_topic(area_code: str, incident_id: str) -> str:
+    """Topic of what happens to an incident: every level's code, then the incident.
+
+    So one message reaches whoever subscribed to the district (``incidents/370202/#``), the
+    street (``incidents/+/370202001/#``), the community or the grid, and needs no sums on codes.
+
+    Example:
+        >>> incident_topic("370202001002", "0a1b")
+        'incidents/370202/370202001/370202001002/0a1b'
+        >>> incident_topic("", "0a1b")
+        'incidents/unplaced/0a1b'
+    """
+    levels = [_safe(code) for code in area_levels(area_code)] or [UNPLACED]
+    return "/".join((INCIDENTS, *levels, incident_id))
 
 
 def frame_topic(city: str, camera_id: str) -> str:

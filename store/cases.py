@@ -31,6 +31,7 @@ from store.case import Case
 from store.changes import Change, ChangeKind
 from store.database import Database
 from store.decisions import DecisionTransaction, Policies
+from store.outbox import Outbox
 from store.reader import CaseReader, find_report
 from store.rejections import keep_rejections
 from store.rows import Judgement, Report
@@ -81,6 +82,8 @@ class CaseStore(CaseReader):
         max_feed_lines: int = MAX_FEED_LINES,
     ) -> None:
         super().__init__(Database(url))
+        #: Who is told of the feed, and how far each has been.
+        self.outbox = Outbox(self._database)
         self.scenarios = {scenario.id: scenario for scenario in scenarios}
         self._policies = Policies(
             scenarios=self.scenarios,

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Table, create_engine, event, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from core.errors import ServiceError, SettingsError
 from store import tables
@@ -97,6 +97,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         parsed = _parse(url)
+        self._url = parsed
         self.dialect = parsed.get_backend_name()
         self._writer = _open_writer(parsed)
         self._readers = _open_readers(parsed)
@@ -140,6 +141,27 @@ class Database:
         """
         with failures(doing), self._readers.connect() as connection:
             yield connection
+
+    @contextmanager
+    def alone(self, lock: int) -> Iterator[bool]:
+        """Hold a numbered lock of the server among processes; False where another holds it.
+
+        It is free again when the block or the connection ends, however that comes. SQLite is
+        used by one process, which is alone.
+
+        Raises:
+            ServiceError: The database failed.
+        """
+        if self.dialect != "postgresql":
+            yield True
+            return
+        # Outside any transaction: one that stays open keeps the server from tidying up.
+        engine = create_engine(self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        try:
+            with failures("asking to be alone"), engine.connect() as connection:
+                yield bool(connection.scalar(select(func.pg_try_advisory_lock(lock))))
+        finally:
+            engine.dispose()
 
     def upsert(
         self,

@@ -13,6 +13,7 @@ import msgspec
 
 from core.events import Event, Place
 from core.incidents import Evidence, Incident, Text
+from core.topics import AREA_DIGITS
 from core.units import ns_to_rfc3339
 from store.things import Thing
 
@@ -143,7 +144,7 @@ def area_code_of(place: Place) -> str:
 
 
 #: Digits of the levels that incidents are listed by.
-LEVELS = {"district_code": 6, "street_code": 9, "community_code": 12}
+LEVELS = dict(zip(("district_code", "street_code", "community_code"), AREA_DIGITS, strict=False))
 
 
 def levels_of(area_code: str) -> dict[str, str]:

@@ -149,6 +149,35 @@ feed = Table(
     Column("payload", LargeBinary, nullable=False),
 )
 
+#: Who is told of the feed, and how far each has been. ``asked_sequence`` is a person's wish:
+#: go on after this line (a replay, or the end of a pause).
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("delivered", BigInteger, nullable=False),
+    Column("dead", BigInteger, nullable=False),
+    Column("lost", BigInteger, nullable=False),
+    Column("failing_since_ns", BigInteger),
+    Column("disabled_ns", BigInteger),
+    Column("last_error", Text, nullable=False),
+    Column("updated_ns", BigInteger, nullable=False),
+    Column("asked_sequence", BigInteger),
+)
+
+#: Lines of the feed that a subscriber would not take while it took others.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("subscriber", Key, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", Key, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+)
+
 #: Answers already given to writing requests that named an idempotency key.
 idempotency = Table(
     "idempotency",

@@ -1,0 +1,1 @@
+"""Tells others what the outbox holds: area-scoped MQTT feeds and webhooks."""

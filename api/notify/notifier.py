@@ -1,0 +1,162 @@
+"""Keeps others told, beside the API: one process of the city does it at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry
+
+from api.mqtt_link import BrokerLogin
+from api.notify.account import Account, NotifyMetrics
+from api.notify.mqtt_feed import MqttFeed
+from api.notify.tail import Tail
+from core.clock import Clock
+from core.errors import ServiceError
+from core.units import NS_PER_S
+from store.cases import CaseStore
+
+logger = logging.getLogger(__name__)
+
+#: States are saved this often (wall seconds): what was told since is told again after a kill.
+SAVE_S = 1.0
+
+#: A store that failed is tried again after so long, and whether another process still delivers.
+RETRY_S = 2.0
+
+#: A subscriber that is no longer wanted is forgotten after this long.
+FORGET_AFTER_NS = 30 * 86_400 * NS_PER_S
+
+#: Name of the MQTT feed among the subscribers.
+MQTT = "mqtt"
+
+
+class Notifier:
+    """Tells the subscribers of a city what its outbox holds.
+
+    Args:
+        store: Whose outbox.
+        city: Name of the city.
+        login: The broker; None publishes no feed.
+        clock: City time.
+        wall: The machine's time: what others are told is signed and retried by it.
+        registry: Where the metrics are kept.
+        told: Called with a part's name, whether it works, and a word on that.
+    """
+
+    def __init__(
+        self,
+        store: CaseStore,
+        city: str,
+        *,
+        login: BrokerLogin | None,
+        clock: Clock,
+        wall: Clock,
+        registry: CollectorRegistry,
+        told: Callable[[str, bool, str], None] = lambda _name, _ok, _detail: None,
+    ) -> None:
+        self._store = store
+        self._outbox = store.outbox
+        self._city = city
+        self._login = login
+        self._clock = clock
+        self._wall = wall
+        self._metrics = NotifyMetrics(registry)
+        self._told = told
+        self._accounts: dict[str, Account] = {}
+        self._tail = Tail(store)
+
+    async def run(self) -> None:
+        """Tell them until cancelled; a store that fails is tried again."""
+        while True:
+            try:
+                with contextlib.ExitStack() as held:
+                    alone = self._outbox.deliver_alone()
+                    if await asyncio.to_thread(held.enter_context, alone):
+                        self._told("notifications", True, "")
+                        await self._run()
+                self._told("notifications", True, "another process delivers")
+            except ServiceError as error:
+                logger.error("notifications: %s; tried again in %.0f s", error, RETRY_S)
+                self._told("notifications", False, str(error))
+            await asyncio.sleep(RETRY_S)
+
+    async def _run(self) -> None:
+        self._accounts.clear()
+        tasks = [
+            asyncio.create_task(work, name=f"notify-{name}")
+            for name, work in {
+                "tail": self._tail.run(),
+                "save": self._keep_saving(),
+                **({} if self._login is None else {"mqtt": self._feed(self._login)}),
+            }.items()
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._save()
+
+    async def account(self, name: str) -> Account:
+        """The account of a subscriber, as it was last saved."""
+        state = await asyncio.to_thread(self._outbox.subscribe, name, self._wall.now_ns())
+        account = self._accounts[name] = Account(state, self._metrics)
+        return account
+
+    async def _feed(self, login: BrokerLogin) -> None:
+        feed = MqttFeed(
+            login,
+            self._city,
+            tail=self._tail,
+            outbox=self._outbox,
+            account=await self.account(MQTT),
+            clock=self._clock,
+            wall=self._wall,
+            told=lambda ok, detail: self._told("incident feed", ok, detail),
+        )
+        await feed.run()
+
+    async def _keep_saving(self) -> None:
+        await asyncio.to_thread(self._outbox.forget, (MQTT,), self._wall.now_ns() - FORGET_AFTER_NS)
+        while True:
+            await asyncio.sleep(SAVE_S)
+            for account in self._accounts.values():
+                account.measure(self._tail.latest)
+            try:
+                await self._save()
+            except ServiceError as error:
+                logger.error("what others were told is not saved, so told again: %s", error)
+
+    async def _save(self) -> None:
+        """Save what changed, and hear what people asked for."""
+        now_ns = self._wall.now_ns()
+        asked = await asyncio.to_thread(self._outbox.asked)
+        unsaved = {
+            name: found
+            for name, account in self._accounts.items()
+            if (found := account.take_unsaved(now_ns)) is not None
+        }
+        states = [one.state for one in unsaved.values()]
+        states += [
+            self._accounts[name].state(now_ns)
+            for name in asked
+            if name in self._accounts and name not in unsaved
+        ]
+        if not states:
+            return
+        letters = [letter for one in unsaved.values() for letter in one.dead]
+        try:
+            heard = await asyncio.to_thread(self._outbox.save, states, letters)
+        except ServiceError:
+            for name, one in unsaved.items():
+                self._accounts[name].give_back(one)
+            raise
+        for name, sequence in heard.items():
+            self._accounts[name].go_on_after(sequence)
+            logger.warning("%s: goes on after line %d, as was asked for", name, sequence)
