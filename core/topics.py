@@ -32,8 +32,8 @@ EVENTS = "events"
 REJECTIONS = "rejections"
 METER = "meter"
 
-#: Largest record of the log. A batch of 512 observations with many labels and a checkpoint of
-#: a busy partition stay well under this; a Kafka topic takes 1 MiB unless told otherwise.
+#: Largest record of the log. A batch of 512 observations with many labels stays well under this;
+#: a Kafka topic takes 1 MiB unless told otherwise.
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 
 #: What ingest subscribes to: filter and quality of service.

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from core.errors import DecodeError
 from core.events import Edge, Event, Place, event_id
-from core.observations import ObservationBatch
+from core.observations import KEY_GROUPS, ObservationBatch, key_group
 from core.units import NS_PER_S, seconds_to_ns
 from scenarios import kernels
 from scenarios.columns import Columns
 from scenarios.kernels import MAX_OBSERVATION_IDS, Edges, Rows
 from scenarios.model import Rule, Scenario, TagsView
 from scenarios.opinion import opinion_of, weighed
+from scenarios.rule_state import KEPT_COLUMNS, STATE_VERSION, RuleState, decode_state
 from scenarios.rule_table import compile_rules
 
 __all__ = ["MAX_OBSERVATION_IDS", "RuleEngine"]
@@ -41,55 +42,10 @@ REPORT_CONFIDENCE_RATIO = 0.5
 REPORT_KIND = "report"
 REPORT_TEXT_CHARS = 200
 
-#: Version of the layout that :meth:`RuleEngine.dump` writes.
-STATE_VERSION = 2
-
 _SWEEP_EVERY_NS = seconds_to_ns(3600)
 _NEVER_HEARD = np.iinfo(np.int64).min
 _NEVER_OLD = np.iinfo(np.int64).max
 _EDGES = (Edge.RAISE, Edge.STILL, Edge.CLEAR)
-
-#: Columns of an entry that a checkpoint keeps; the rest is links, or made anew.
-_KEPT_COLUMNS = (
-    "slot",
-    "rule",
-    "phase",
-    "measure",
-    "began_ns",
-    "seen_ns",
-    "over_ns",
-    "edge_ns",
-    "still_ns",
-    "value",
-    "peak",
-    "source",
-    "snap_row",
-    "flaps",
-    "flap_ns",
-    "id_count",
-    "ids",
-)
-
-
-class _State(msgspec.Struct, array_like=True):
-    """A checkpoint. ``places`` and ``rings`` are those of the entries, in their order."""
-
-    version: int
-    watermark_ns: int
-    swept_ns: int
-    late_count: int
-    ignored_report_count: int
-    things: list[str]
-    last_ns: bytes
-    rules: list[str]
-    sources: list[str]
-    columns: dict[str, bytes]
-    places: list[Place | None]
-    snapshots: dict[int, list[str]]
-    ring_of: bytes
-    ring_ns: bytes
-    ring_value: bytes
-    ring_count: bytes
 
 
 class RuleEngine:
@@ -131,6 +87,9 @@ class RuleEngine:
         self._free: list[int] = []
         self._names: list[str] = []
         self._last = np.full(1024, _NEVER_OLD, np.int64)
+        self._group = np.zeros(1024, np.uint8)
+        self._changed = np.zeros(1024, np.bool_)
+        self._gone: dict[str, int] = {}  # thing to key group
         self._head = np.full(1024, -1, np.int32)
         self._registered = np.zeros(1024, np.bool_)
         self._live = kernels.empty_live(1024, 64)
@@ -169,7 +128,7 @@ class RuleEngine:
         )
         arrays = (self._live, self._head, self._meta, self._out, self._scratch)
         kernels.apply_rows(self._compiled.table, *arrays, rows, 0)
-        kernels.fire_timers(self._compiled.table, *arrays, 0, 0)
+        kernels.fire_timers(self._compiled.table, *arrays, self._changed, 0, 0)
 
     def process(self, batch: ObservationBatch, tags: TagsView) -> list[Event]:
         """Apply one batch.
@@ -252,6 +211,7 @@ class RuleEngine:
                 self._meta,
                 self._out,
                 self._scratch,
+                self._changed,
                 self._watermark_ns,
                 block,
             )
@@ -403,6 +363,7 @@ class RuleEngine:
             for row in rows.tolist()
         ]
         slots = all_slots[rows] = np.array(some, np.int32)
+        self._changed[slots] = True
         times = batch.observed_ns[rows]
         order = np.argsort(slots, kind="stable")
         same = slots[order][1:] == slots[order][:-1]
@@ -428,10 +389,13 @@ class RuleEngine:
                 self._names.append(thing_id)
                 if slot == len(self._last):
                     self._last = _grown(self._last, _NEVER_OLD)
+                    self._group = _grown(self._group, 0)
+                    self._changed = _grown(self._changed, False)
                     self._head = _grown(self._head, -1)
                     self._registered = _grown(self._registered, False)
             self._slots[thing_id] = slot
             self._last[slot] = _NEVER_HEARD
+            self._group[slot] = key_group(thing_id)
             self._registered[slot] = thing_id in self._registered_ids
         return slot
 
@@ -443,8 +407,10 @@ class RuleEngine:
         forgotten = np.empty(len(slots), np.bool_)
         kernels.forget(self._live, self._head, self._meta, slots, forgotten)
         for slot in slots[forgotten].tolist():
+            self._gone[self._names[slot]] = int(self._group[slot])
             self._free.append(self._slots.pop(self._names[slot]))
             self._last[slot] = _NEVER_OLD
+            self._changed[slot] = False
 
     def _make_room(self) -> None:
         """Room for one more row's entries and windows."""
@@ -465,15 +431,47 @@ class RuleEngine:
 
     # ---- checkpoints ------------------------------------------------------------------------
 
+    def group_sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Things of each key group, and how many changed or went since written, each (64,)."""
+        used = self._group[self._last != _NEVER_OLD]
+        gone = np.fromiter(self._gone.values(), np.uint8, len(self._gone))
+        changed = np.concatenate([self._group[self._changed], gone])
+        return (
+            np.bincount(used, minlength=KEY_GROUPS),
+            np.bincount(changed, minlength=KEY_GROUPS),
+        )
+
     def dump(self) -> bytes:
-        """The whole state."""
-        live = self._live
-        slots = sorted(self._slots.values())
-        new_slot = np.full(len(self._names), -1, np.int32)
+        """The whole state; nothing counts as written by it."""
+        return self._dump(np.flatnonzero(self._last != _NEVER_OLD), self._gone)
+
+    def write_group(self, group: int) -> bytes:
+        """The state of a key group's things, which thereby do not count as changed any more."""
+        slots = np.flatnonzero((self._last != _NEVER_OLD) & (self._group == group))
+        self._changed[slots] = False
+        return self._dump(slots, ())
+
+    def write_changed(self) -> bytes:
+        """The state of the things that changed since they were written, and which are gone."""
+        slots = np.flatnonzero(self._changed)
+        self._changed[:] = False
+        gone, self._gone = self._gone, {}
+        return self._dump(slots, gone)
+
+    def mark_written(self) -> None:
+        """Take it that the state is written as it is."""
+        self._changed[:] = False
+        self._gone = {}
+
+    def _dump(self, slots: NDArray[np.int64], gone: Iterable[str]) -> bytes:
+        live, top = self._live, int(self._meta[kernels.TOP])
+        new_slot = np.full(len(self._last), -1, np.int32)
         new_slot[slots] = np.arange(len(slots))
-        entries = np.flatnonzero(live.phase[: self._meta[kernels.TOP]] != kernels.FREE)
+        entries = np.flatnonzero(
+            (live.phase[:top] != kernels.FREE) & (new_slot[live.slot[:top]] >= 0)
+        )
         entries = entries[np.lexsort((live.rule[entries], live.slot[entries]))]
-        columns = {name: getattr(live, name)[entries] for name in _KEPT_COLUMNS}
+        columns = {name: getattr(live, name)[entries] for name in KEPT_COLUMNS}
         columns["slot"] = new_slot[columns["slot"]]
         # What lies behind the ends is left from entries before; equal states give equal bytes.
         columns["ids"] = _cut(columns["ids"], 2 * columns["id_count"])
@@ -482,70 +480,79 @@ class RuleEngine:
         some = rings[ringed]
         pictured = np.flatnonzero(columns["snap_row"] == kernels.KEPT).tolist()
         on = (columns["phase"] != kernels.WATCHING).tolist()
-        state = _State(
-            STATE_VERSION,
-            self._watermark_ns,
-            self._swept_ns,
-            self.late_count,
-            self.ignored_report_count,
-            [self._names[slot] for slot in slots],
-            self._last[slots].tobytes(),
-            [rule.id for rule in self._compiled.rules],
-            list(self._sources),
-            {name: column.tobytes() for name, column in columns.items()},
-            [
-                self._places[n] if held else None
-                for n, held in zip(entries.tolist(), on, strict=True)
-            ],
-            {n: self._snapshots.get(int(entries[n]), []) for n in pictured},
-            ringed.tobytes(),
-            _cut(live.ring_ns[some], live.ring_count[some]).tobytes(),
-            _cut(live.ring_value[some], live.ring_count[some]).tobytes(),
-            live.ring_count[some].tobytes(),
+        return msgspec.msgpack.encode(
+            RuleState(
+                version=STATE_VERSION,
+                watermark_ns=self._watermark_ns,
+                swept_ns=self._swept_ns,
+                late_count=self.late_count,
+                ignored_report_count=self.ignored_report_count,
+                things=[self._names[slot] for slot in slots.tolist()],
+                groups=self._group[slots].tobytes(),
+                last_ns=self._last[slots].tobytes(),
+                gone=list(gone),
+                rules=[rule.id for rule in self._compiled.rules],
+                sources=list(self._sources),
+                columns={name: column.tobytes() for name, column in columns.items()},
+                places=[
+                    self._places[n] if held else None
+                    for n, held in zip(entries.tolist(), on, strict=True)
+                ],
+                snapshots={n: self._snapshots.get(int(entries[n]), []) for n in pictured},
+                ring_of=ringed.tobytes(),
+                ring_ns=_cut(live.ring_ns[some], live.ring_count[some]).tobytes(),
+                ring_value=_cut(live.ring_value[some], live.ring_count[some]).tobytes(),
+                ring_count=live.ring_count[some].tobytes(),
+            )
         )
-        return msgspec.msgpack.encode(state)
 
     def load(self, data: bytes) -> None:
-        """Take over a state that :meth:`dump` wrote; states of rules no longer there are left.
+        """Take over what :meth:`dump` wrote, see :meth:`take_over`."""
+        self.take_over(decode_state(data))
+
+    def take_over(self, state: RuleState) -> None:
+        """Go on from a state, all of which counts as changed; what rules no longer there
+        remembered is left.
 
         Raises:
-            DecodeError: ``bad_state``: the bytes are not such a state, or of another version.
+            DecodeError: ``bad_state``: its columns do not fit each other.
         """
-        try:
-            head: Any = msgspec.msgpack.decode(data)
-            if isinstance(head, list) and head and head[0] != STATE_VERSION:
-                raise DecodeError(
-                    "bad_state", f"rule state: version {STATE_VERSION} was wanted, got {head[0]}"
-                )
-            state = msgspec.convert(head, type=_State)
-        except msgspec.MsgspecError as exc:
-            raise DecodeError("bad_state", f"rule state of {len(data)} bytes: {exc}") from exc
         self._reset()
         self._watermark_ns, self._swept_ns = state.watermark_ns, state.swept_ns
         self.late_count = state.late_count
         self.ignored_report_count = state.ignored_report_count
         try:
+            self._load_things(state)
             self._load_entries(state)
         except (ValueError, IndexError, KeyError) as exc:
             raise DecodeError("bad_state", f"rule state: columns do not fit: {exc}") from exc
 
-    def _load_entries(self, state: _State) -> None:
-        for thing_id in state.things:
-            self._slot(thing_id)  # may grow the array, so it comes first
-        self._last[: len(state.things)] = np.frombuffer(state.last_ns, np.int64)
+    def _load_things(self, state: RuleState) -> None:
+        count = len(state.things)
+        room = 1024
+        while room < count:
+            room *= 2
+        self._names = list(state.things)
+        self._slots = dict(zip(self._names, range(count), strict=True))
+        self._head = np.full(room, -1, np.int32)
+        self._last = np.full(room, _NEVER_OLD, np.int64)
+        self._last[:count] = np.frombuffer(state.last_ns, np.int64)
+        self._group = np.zeros(room, np.uint8)
+        self._group[:count] = np.frombuffer(state.groups, np.uint8)
+        self._registered = np.zeros(room, np.bool_)
+        self._registered[:count] = [one in self._registered_ids for one in self._names]
+        self._changed = np.arange(room) < count
+        self._gone = {one: key_group(one) for one in state.gone}
+
+    def _load_entries(self, state: RuleState) -> None:
         self._sources = {source: code for code, source in enumerate(state.sources)}
         index = {rule.id: n for n, rule in enumerate(self._compiled.rules)}
         new_rule = np.array([index.get(one, -1) for one in state.rules], np.int32)
-        columns = {
-            name: np.frombuffer(state.columns[name], getattr(self._live, name).dtype)
-            for name in _KEPT_COLUMNS
-        }
-        columns["ids"] = columns["ids"].reshape(-1, 2 * MAX_OBSERVATION_IDS)
-        rules = new_rule[columns["rule"]]
+        columns = {name: state.column(name) for name in KEPT_COLUMNS}
+        rules = columns["rule"] = new_rule[columns["rule"]]
         kept = np.flatnonzero(rules >= 0)
-        columns["rule"] = rules
         count = len(kept)
-        ring_of = np.frombuffer(state.ring_of, np.int64)
+        ring_of, ring_ns, ring_value, ring_count = state.rings
         rings = np.full(len(rules), -1, np.int32)
         rings[ring_of] = np.arange(len(ring_of))
         size = 1024
@@ -556,10 +563,9 @@ class RuleEngine:
         for name, column in columns.items():
             getattr(live, name)[:count] = column[kept]
         live.ring[:count] = rings[kept]
-        ring_shape = (-1, kernels.WINDOW_SAMPLES)
-        live.ring_ns[: len(ring_of)] = np.frombuffer(state.ring_ns, np.int64).reshape(ring_shape)
-        live.ring_value[: len(ring_of)] = np.frombuffer(state.ring_value).reshape(ring_shape)
-        live.ring_count[: len(ring_of)] = np.frombuffer(state.ring_count, np.int32)
+        live.ring_ns[: len(ring_of)] = ring_ns
+        live.ring_value[: len(ring_of)] = ring_value
+        live.ring_count[: len(ring_of)] = ring_count
         live.place_row[:count] = kernels.KEPT
         for entry, old in enumerate(kept.tolist()):
             self._places[entry] = state.places[old]

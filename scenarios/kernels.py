@@ -632,9 +632,20 @@ def apply_rows(
 
 @_compiled
 def fire_timers(
-    t: RuleTable, s: Live, head: I32, meta: I64, out: Edges, scratch: I32, until: int, first: int
+    t: RuleTable,
+    s: Live,
+    head: I32,
+    meta: I64,
+    out: Edges,
+    scratch: I32,
+    changed: NDArray[np.bool_],
+    until: int,
+    first: int,
 ) -> int:
-    """Let time pass for the blocks from ``first`` on; gives the block to go on from."""
+    """Let time pass for the blocks from ``first`` on; gives the block to go on from.
+
+    Marks in ``changed`` the slots of things that it does something to.
+    """
     blocks: int = (meta[TOP] + BLOCK - 1) // BLOCK
     for block in range(first, blocks):
         if s.block_due[block] >= until:
@@ -644,6 +655,7 @@ def fire_timers(
         earliest = NEVER
         for i in range(block * BLOCK, min((block + 1) * BLOCK, meta[TOP])):
             if s.due_ns[i] < until:
+                changed[s.slot[i]] = True
                 if s.phase[i] == WATCHING:
                     _remove(s, head, meta, i)
                 else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import traceback
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,12 +23,13 @@ from prometheus_client import Counter, Histogram
 from core import topics
 from core.city import Device
 from core.clock import Clock
-from core.errors import DecodeError, ServiceError
+from core.errors import DecodeError, QingniaoError
 from core.events import EventBatch, encode_events
 from core.observations import ObservationBatch, encode_batch
 from core.ports import Rejection, decode_rejections, encode_rejections
 from geo.tagging import Tagger
 from scenarios.engine import RuleEngine
+from streams.checkpoints import CheckpointStore
 from streams.decisions import DecisionWriter
 from streams.fence_watch import FenceWatch
 from streams.partition import PartitionWorker, Processed
@@ -62,6 +64,11 @@ _BATCH_SECONDS = Histogram(
     "qingniao_stream_record_seconds",
     "Time to tag and apply the rules to one log record",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+)
+_CHECKPOINT_SECONDS = Histogram(
+    "qingniao_stream_checkpoint_seconds",
+    "Time that a partition stands still for a checkpoint",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0),
 )
 
 
@@ -130,7 +137,8 @@ class FaustLog:
 class _Pending:
     """The records of one partition that no checkpoint includes yet."""
 
-    def __init__(self, worker: PartitionWorker, now_s: float) -> None:
+    def __init__(self, store: CheckpointStore, worker: PartitionWorker, now_s: float) -> None:
+        self.store = store
         self.worker = worker
         self.events: list[Any] = []
         # Event batches on their way into the log; no checkpoint is written before they are there.
@@ -209,7 +217,7 @@ def build_app(
     )
     pending: dict[int, _Pending] = {}
 
-    def new_worker(partition: int) -> PartitionWorker:
+    def new_worker(partition: int, store: CheckpointStore) -> PartitionWorker:
         """A worker in the state of the last checkpoint."""
         worker = PartitionWorker(
             partition,
@@ -218,15 +226,17 @@ def build_app(
             devices=services.devices,
             fences=services.new_fences(),
         )
-        state = checkpoints.get(b"%d" % partition)
-        if state is not None:
-            worker.restore(state)
+        checkpoint = store.load()
+        if checkpoint is not None:
+            worker.restore(checkpoint)
         return worker
 
     def worker_of(partition: int) -> _Pending:
         held = pending.get(partition)
         if held is None:
-            held = pending[partition] = _Pending(new_worker(partition), app.loop.time())
+            store = CheckpointStore(checkpoints, partition, secrets.token_hex(4))
+            worker = new_worker(partition, store)
+            held = pending[partition] = _Pending(store, worker, app.loop.time())
         return held
 
     async def forget_partitions(_app: Any, revoked: Any, **_kwargs: Any) -> None:
@@ -274,7 +284,7 @@ def build_app(
             partition = event.message.partition
             try:
                 held = worker_of(partition)
-            except ServiceError as error:
+            except QingniaoError as error:
                 await app.crash(error)  # its state is lost to us: going on would be worse
                 raise
             try:
@@ -282,7 +292,7 @@ def build_app(
                     processed = held.worker.process(event.message.offset, event.value)
             except DecodeError as error:
                 await set_aside(event, error, event.value)
-                held.worker.applied_offset = event.message.offset
+                held.worker.position.applied_offset = event.message.offset
                 processed = None
             except Exception as error:
                 logger.warning("a record failed, looking for the observation: %r", error)
@@ -301,7 +311,8 @@ def build_app(
                 if pending.get(partition) is not held:
                     # Revoked while we waited: another worker may write this checkpoint by now.
                     continue
-                checkpoints[b"%d" % partition] = held.worker.checkpoint()
+                with _CHECKPOINT_SECONDS.time():
+                    held.store.write(held.worker.checkpoint())
                 for done in held.events:
                     done.ack()
                 held.events.clear()
@@ -313,7 +324,7 @@ def build_app(
     async def without_poison(held: _Pending, event: Any) -> None:
         """Apply a record but for the observations that fail; those are set aside, each alone."""
         partition, offset = event.message.partition, event.message.offset
-        worker = new_worker(partition)
+        worker = new_worker(partition, held.store)
         for done in held.events:
             with suppress(DecodeError):
                 worker.process(done.message.offset, done.value)

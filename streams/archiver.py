@@ -61,7 +61,7 @@ class _Partition:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.dedup = Deduplicator()
-        self.dedup.load(progress.dedup)
+        self.dedup.load([progress.dedup])
         self.tables: list[Any] = []
         self.rows = 0
         self.postings: list[Posting] = []

@@ -9,13 +9,15 @@ gives it the time of receipt it had at first (docs/decisions/0008).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.observations import ObservationBatch
 
-#: Ids remembered per partition; at 8 bytes each this is 512 kB in a checkpoint.
+#: Ids remembered per partition, 8 bytes each where they are kept.
 DEFAULT_CAPACITY = 65_536
 
 
@@ -34,6 +36,15 @@ class Deduplicator:
         self._capacity = capacity
         self._order: deque[int] = deque()
         self._seen: set[int] = set()
+        self._added_count = 0
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def added_count(self) -> int:
+        """Ids remembered since they were last written; no more than there are."""
+        return min(self._added_count, len(self._order))
 
     def fresh(self, batch: ObservationBatch) -> NDArray[np.bool_]:
         """Which rows have not been seen before, shape (n,); remembers them all."""
@@ -46,15 +57,30 @@ class Deduplicator:
                 continue
             self._seen.add(number)
             self._order.append(number)
+            self._added_count += 1
             if len(self._order) > self._capacity:
                 self._seen.discard(self._order.popleft())
         return mask
 
     def dump(self) -> bytes:
-        """The whole state, for a checkpoint: the ids as uint64, the oldest first."""
+        """The whole state: the ids as uint64, the oldest first; nothing counts as written."""
         return np.array(self._order, np.uint64).tobytes()
 
-    def load(self, state: bytes) -> None:
-        """Take over a dumped state."""
-        self._order = deque(np.frombuffer(state, np.uint64).tolist())
+    def write_added(self) -> bytes:
+        """The ids since the last time, likewise; they count as written."""
+        count, self._added_count = self.added_count, 0
+        newest = np.fromiter(islice(reversed(self._order), count), np.uint64, count)
+        return newest[::-1].tobytes()
+
+    def mark_written(self) -> None:
+        """Take it that the state is written as it is."""
+        self._added_count = 0
+
+    def load(self, states: Iterable[bytes]) -> None:
+        """Take over a state, and what was added to it since, the oldest first; none is written."""
+        self._order = deque(maxlen=self._capacity)
+        for state in states:
+            self._order.extend(np.frombuffer(state, np.uint64).tolist())
+        self._order = deque(self._order)
         self._seen = set(self._order)
+        self._added_count = len(self._order)

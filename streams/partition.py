@@ -1,8 +1,8 @@
 """What happens to the batches of one partition: de-duplicate, place, tag, apply the rules.
 
-Pure but for its own state, which is dumped whole into one checkpoint record together with the
-offset it includes; a batch at or below that offset is skipped, so counters are exact after
-any kill (docs/decisions/0006).
+Pure but for its own state, which goes into a checkpoint together with the offset it includes; a
+batch at or below that offset is skipped, so counters are exact after any kill
+(docs/decisions/0006).
 """
 
 from __future__ import annotations
@@ -11,41 +11,36 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from core.city import Device
-from core.errors import ServiceError
 from core.events import Event, EventBatch
 from core.exclusions import EXCLUSION_KIND, Exclusion, decode_exclusion
 from core.ledger import tallies
 from core.observations import ObservationBatch, decode_batch
 from geo.tagging import Tagger, Tags
 from scenarios.engine import RuleEngine
+from scenarios.rule_state import Piece, decode_state, joined
+from streams.checkpoints import CHANGES, FENCES, IDS, Checkpoint, Part, Position, Turns
 from streams.dedup import Deduplicator
 from streams.enrich import fill_positions, tag_batch
 from streams.fence_watch import FenceWatch
 from streams.selection import select_rows
 
-#: Version of the checkpoint's layout; another one is refused, not guessed at.
-CHECKPOINT_VERSION = 2
+
+class _Changes(msgspec.Struct, frozen=True, array_like=True):
+    """What has changed since the checkpoint before, of all that is not written in full."""
+
+    rules: bytes
+    ids: bytes
 
 
-class Counters(msgspec.Struct, kw_only=True):
-    """What a partition has done since its log began; exact, because it is checkpointed."""
+class _Whole(msgspec.Struct, frozen=True, array_like=True):
+    """The whole state of a partition."""
 
-    accepted: int = 0
-    duplicates: int = 0
-    events: int = 0
-
-
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a partition and the log offset up to which it includes the input."""
-
-    version: int
-    applied_offset: int
-    watermark_ns: int
-    counters: Counters
-    dedup: bytes
-    engine: bytes
+    position: Position
+    rules: bytes
+    ids: bytes
     fences: bytes
 
 
@@ -95,9 +90,8 @@ class PartitionWorker:
         fences: FenceWatch | None = None,
     ) -> None:
         self.partition = partition
-        self.applied_offset = -1
-        self.watermark_ns = 0
-        self.counters = Counters()
+        self.position = Position()
+        self._turns = Turns()
         self._engine = engine
         self._tagger = tagger
         self._devices = devices
@@ -110,7 +104,7 @@ class PartitionWorker:
         Raises:
             DecodeError: The record is not a batch.
         """
-        if offset <= self.applied_offset:
+        if offset <= self.position.applied_offset:
             return None
         return self.apply(offset, decode_batch(record))
 
@@ -125,11 +119,12 @@ class PartitionWorker:
         tags = tag_batch(batch, self._tagger)
         exclusions = exclusions_in(batch)
         events = (*self._at_fences(batch), *self._engine.process(batch, tags))
-        self.counters.accepted += len(batch)
-        self.counters.duplicates += duplicate_count
-        self.counters.events += len(events)
-        self.applied_offset = offset
-        self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
+        position, counters = self.position, self.position.counters
+        counters.accepted += len(batch)
+        counters.duplicates += duplicate_count
+        counters.events += len(events)
+        position.applied_offset = offset
+        position.watermark_ns = max(position.watermark_ns, batch.stamp.watermark_ns)
         records = EventBatch(
             stamp=batch.stamp, events=events, tallies=counted, exclusions=exclusions
         )
@@ -139,45 +134,68 @@ class PartitionWorker:
         """What rules say of things at fences; before the batch itself moves time on."""
         if self._fences is None:
             return ()
-        told = self._fences.observe(batch, self.watermark_ns)
+        told = self._fences.observe(batch, self.position.watermark_ns)
         return () if told is None else self._engine.process(told, tag_batch(told, self._tagger))
 
-    def checkpoint(self) -> bytes:
-        """The whole state as one record."""
-        return msgspec.msgpack.encode(
-            Checkpoint(
-                version=CHECKPOINT_VERSION,
-                applied_offset=self.applied_offset,
-                watermark_ns=self.watermark_ns,
-                counters=self.counters,
-                dedup=self._dedup.dump(),
-                engine=self._engine.dump(),
-                fences=b"" if self._fences is None else self._fences.dump(),
-            )
-        )
+    def checkpoint(self) -> Checkpoint:
+        """What is new since the last checkpoint, to be written now."""
+        rule_sizes, rules_changed = self._engine.group_sizes()
+        sizes = np.append(rule_sizes, len(self._dedup))
+        full = self._turns.choose(sizes, np.append(rules_changed, self._dedup.added_count))
+        number, parts = self._turns.number, []
+        for unit in full:
+            if unit == IDS:
+                self._dedup.mark_written()
+                data = self._dedup.dump()
+            else:
+                data = self._engine.write_group(unit)
+            parts.append(Part(unit, number, data))
+        changes = _Changes(self._engine.write_changed(), self._dedup.write_added())
+        parts.append(Part(CHANGES, number, msgspec.msgpack.encode(changes)))
+        if self._fences is not None:
+            parts.append(Part(FENCES, number, self._fences.dump()))
+        return Checkpoint(self.position, self._turns, parts)
 
-    def restore(self, record: bytes) -> None:
-        """Take over a checkpoint.
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint with all its parts.
 
         Raises:
-            ServiceError: It was written by another version, or is damaged.
+            DecodeError: A part is damaged, or of another version.
         """
-        try:
-            state = msgspec.msgpack.decode(record, type=Checkpoint)
-        except msgspec.MsgspecError as exc:
-            raise ServiceError(
-                f"checkpoint of partition {self.partition}, {len(record)} bytes, cannot be read: "
-                f"{exc}; start with a new data folder, or restore a backup"
-            ) from exc
-        if state.version != CHECKPOINT_VERSION:
-            raise ServiceError(
-                f"checkpoint of partition {self.partition} has version {state.version}, "
-                f"this program reads {CHECKPOINT_VERSION}; use the program that wrote it"
-            )
-        self.applied_offset = state.applied_offset
-        self.watermark_ns = state.watermark_ns
-        self.counters = state.counters
-        self._dedup.load(state.dedup)
-        self._engine.load(state.engine)
+        pieces: list[Piece] = []
+        ids: list[tuple[int, bytes]] = []
+        fences = b""
+        for unit, number, data in checkpoint.parts:
+            if unit == FENCES:
+                fences = data
+            elif unit == IDS:
+                ids.append((number, data))
+            elif unit == CHANGES:
+                changes = msgspec.msgpack.decode(data, type=_Changes)
+                pieces.append(Piece(number, None, decode_state(changes.rules)))
+                ids.append((number, changes.ids))
+            else:
+                pieces.append(Piece(number, unit, decode_state(data)))
+        whole = max((part.number for part in checkpoint.parts if part.unit == IDS), default=-1)
+        self.position, self._turns = checkpoint.position, checkpoint.turns
+        self._dedup.load(data for number, data in sorted(ids) if number >= whole)
+        self._dedup.mark_written()
+        self._engine.take_over(joined(pieces))
+        self._engine.mark_written()
+        if self._fences is not None and fences:
+            self._fences.load(fences)
+
+    def dump(self) -> bytes:
+        """The whole state; nothing counts as written by it."""
+        fences = b"" if self._fences is None else self._fences.dump()
+        whole = _Whole(self.position, self._engine.dump(), self._dedup.dump(), fences)
+        return msgspec.msgpack.encode(whole)
+
+    def load(self, data: bytes) -> None:
+        """Take over what :meth:`dump` wrote; all of it counts as changed."""
+        whole = msgspec.msgpack.decode(data, type=_Whole)
+        self.position = whole.position
+        self._dedup.load([whole.ids])
+        self._engine.load(whole.rules)
         if self._fences is not None:
-            self._fences.load(state.fences)
+            self._fences.load(whole.fences)

@@ -44,9 +44,9 @@ def isolate(worker: PartitionWorker, offset: int, record: bytes) -> Isolated:
         Exception: No row fails by itself, but the passing of time does.
     """
     batch = decode_batch(record)
-    before = msgspec.structs.replace(batch.stamp, watermark_ns=worker.watermark_ns)
+    before = msgspec.structs.replace(batch.stamp, watermark_ns=worker.position.watermark_ns)
     timeless = msgspec.structs.replace(batch, stamp=before)
-    good = worker.checkpoint()
+    good = worker.dump()
     parts: list[Processed] = []
     poisoned: list[Poisoned] = []
     waiting = [(0, len(batch))] if len(batch) else []
@@ -57,14 +57,14 @@ def isolate(worker: PartitionWorker, offset: int, record: bytes) -> Isolated:
         try:
             parts.append(worker.apply(offset, part))
         except Exception as error:
-            worker.restore(good)
+            worker.load(good)
             if stop - start == 1:
                 poisoned.append(Poisoned(part, error))
             else:
                 middle = (start + stop) // 2
                 waiting[:0] = [(start, middle), (middle, stop)]
         else:
-            good = worker.checkpoint()
+            good = worker.dump()
     parts.append(worker.apply(offset, select_rows(batch, np.zeros(len(batch), np.bool_))))
     events = tuple(event for part in parts for event in part.events.events)
     tallies = tuple(tally for part in parts for tally in part.events.tallies)

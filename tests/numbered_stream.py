@@ -30,8 +30,9 @@ from ingest.broker import BrokerAddress
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
 from store.archive.query import ArchiveReader, ObservationFilter
+from streams.checkpoints import CheckpointStore, Counters
 from streams.embedded.log import EmbeddedLog
-from streams.partition import Counters, PartitionWorker
+from streams.partition import PartitionWorker
 
 PACK = """\
 id: chaos-pulse
@@ -58,6 +59,16 @@ closes_when: {zh: 无, en: Never}
 """
 
 PLAIN, BARE, ALARM, BARE_ALARM = range(4)
+
+
+class LogRecord(NamedTuple):
+    """A record of the log; a key without value is deleted."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
 _BARE_READING = b'{"kind":"level","measures":{"water_level_m":0.01}}'
 
 
@@ -162,7 +173,7 @@ def alarms(sent: int) -> Counter[str]:
 class Log(Protocol):
     """Reads a log from the outside: offset and value of every record of a partition."""
 
-    def records(self, topic: str, partition: int) -> AsyncGenerator[tuple[int, bytes], None]:
+    def records(self, topic: str, partition: int) -> AsyncGenerator[LogRecord, None]:
         """From the oldest on."""
         ...
 
@@ -173,7 +184,7 @@ class EmbeddedLogFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def records(self, topic: str, partition: int) -> AsyncGenerator[tuple[int, bytes], None]:
+    async def records(self, topic: str, partition: int) -> AsyncGenerator[LogRecord, None]:
         """From the oldest on."""
         log = EmbeddedLog(self._folder)
         try:
@@ -181,8 +192,7 @@ class EmbeddedLogFolder:
             while offset < end:
                 found = await log.fetch(topic, partition, offset)
                 for record in found:
-                    if record.value is not None:
-                        yield record.offset, record.value
+                    yield LogRecord(record.offset, record.key, record.value)
                 offset = found[-1].offset + 1
         finally:
             await log.close()
@@ -267,20 +277,28 @@ async def _read_log(log: Log, packs: Path, partitions: int) -> tuple[Counters, C
     for partition in range(partitions):
         engine = RuleEngine(load_packs(packs), frozenset())
         worker = PartitionWorker(partition, engine=engine, tagger=tagger, devices={})
-        latest: bytes | None = None
-        async for _, checkpoint in log.records("qingniao-checkpoints-changelog", partition):
-            latest = checkpoint
-        if latest is not None:
-            worker.restore(latest)
+        table: dict[bytes, bytes] = {}
+        async for one in log.records("qingniao-checkpoints-changelog", partition):
+            assert one.key is not None
+            if one.value is None:
+                table.pop(one.key, None)
+            else:
+                table[one.key] = one.value
+        checkpoint = CheckpointStore(table, partition, "reader").load()
+        if checkpoint is not None:
+            worker.restore(checkpoint)
         # What came after the last checkpoint counts as a restarted worker would count it.
-        async for offset, value in log.records(topics.OBSERVATIONS, partition):
-            worker.process(offset, value)
-        total.accepted += worker.counters.accepted
-        total.duplicates += worker.counters.duplicates
-        total.events += worker.counters.events
+        async for one in log.records(topics.OBSERVATIONS, partition):
+            assert one.value is not None
+            worker.process(one.offset, one.value)
+        counters = worker.position.counters
+        total.accepted += counters.accepted
+        total.duplicates += counters.duplicates
+        total.events += counters.events
     raised: dict[str, str] = {}
-    async for _, value in log.records(topics.EVENTS, 0):
-        for event in decode_events(value).events:
+    async for one in log.records(topics.EVENTS, 0):
+        assert one.value is not None
+        for event in decode_events(one.value).events:
             if event.edge is Edge.RAISE:
                 raised[event.id] = event.thing_id
     return total, Counter(raised.values())

@@ -20,6 +20,7 @@ import servers
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from numbered_stream import (
     PACK,
+    LogRecord,
     NumberedStream,
     check_every_number_once,
     outcome,
@@ -47,7 +48,7 @@ class KafkaRecords:
     def __init__(self, kafka: str) -> None:
         self._kafka = kafka
 
-    async def records(self, topic: str, partition: int) -> AsyncGenerator[tuple[int, bytes], None]:
+    async def records(self, topic: str, partition: int) -> AsyncGenerator[LogRecord, None]:
         """From the oldest on."""
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._kafka, enable_auto_commit=False, auto_offset_reset="earliest"
@@ -61,8 +62,7 @@ class KafkaRecords:
             async with asyncio.timeout(60):
                 while await consumer.position(at) < end:
                     for one in (await consumer.getmany(at, timeout_ms=500)).get(at, ()):
-                        if one.value is not None:
-                            yield one.offset, one.value
+                        yield LogRecord(one.offset, one.key, one.value)
         finally:
             await consumer.stop()
 

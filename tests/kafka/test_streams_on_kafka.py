@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 from builders import a_batch, an_observation, at_s
+from worker_state import remembered
 
 from core import topics
 from core.clock import ManualClock
@@ -26,8 +29,9 @@ from ingest.kafka_log import KafkaLog
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
 from streams.app import FaustLog, StreamServices, build_app
+from streams.checkpoints import CheckpointStore
 from streams.decisions import DecisionWriter
-from streams.partition import Processed
+from streams.partition import PartitionWorker, Processed
 
 pytestmark = pytest.mark.kafka
 
@@ -315,6 +319,105 @@ async def test_two_workers_share_the_partitions_and_one_takes_over(
         await first.stop()
         await write(log, story[5:])
         await recorder.until(lambda: len(recorder.events) == 2 * len(smokes(city)))
+
+
+async def test_key_groups_are_handed_over_without_loss_or_doubling(
+    tmp_path: Path, city: City, kafka_servers: str, admin: AIOKafkaAdminClient
+) -> None:
+    """Workers come and go while observations do; nobody but the log knows what they remember."""
+    partitions, things = 4, [f"smoke-of-no-place-{n}" for n in range(60)]
+    story = [[smoke(one, 5 * i, 0.5 * (i % 8 < 4)) for one in things] for i in range(40)]
+    records = list(rounds(story, partitions))
+    recorder = Recorder()
+    packs = load_packs()
+
+    def a_worker(partition: int) -> PartitionWorker:
+        engine = RuleEngine(packs, frozenset())
+        return PartitionWorker(partition, engine=engine, tagger=Tagger(city), devices=city.devices)
+
+    never_stopped = [a_worker(partition) for partition in range(partitions)]
+    wanted = {
+        event.id
+        for offset, round_ in enumerate(records)
+        for worker, (_, record) in zip(never_stopped, round_, strict=True)
+        if (done := worker.process(offset, record)) is not None
+        for event in done.events.events
+    }
+    assert len(wanted) > len(things)
+    url = f"kafka://{kafka_servers}"
+    workers: list[Worker] = []
+
+    async def one_more(stack: AsyncExitStack) -> None:
+        folder = tmp_path / str(len(workers))
+        workers.append(Worker(url, folder, city, recorder, partitions=partitions))
+        stack.push_async_callback(workers[-1].stop)
+        await workers[-1].start()
+
+    def is_dealt(*running: Worker) -> bool:
+        held = [
+            sum(tp.topic == topics.OBSERVATIONS for tp in one.app.consumer.assignment())
+            for one in running
+        ]
+        return held == [partitions // len(running)] * len(running)
+
+    async def until_dealt(*running: Worker) -> None:
+        async with asyncio.timeout(30):
+            while not is_dealt(*running):
+                await asyncio.sleep(0.05)
+
+    with mock.patch("streams.app.CHECKPOINT_RECORDS", 3):
+        async with AsyncExitStack() as stack:
+            await one_more(stack)
+            log = KafkaLog(kafka_servers, topics={topics.OBSERVATIONS: partitions})
+            stack.push_async_callback(log.close)
+            await log.start()
+            await write(log, records[:10])
+            await one_more(stack)
+            writing = asyncio.create_task(write(log, records[10:20]))
+            await until_dealt(*workers)
+            await writing
+            await workers[0].stop()
+            await write(log, records[20:30])
+            await one_more(stack)
+            writing = asyncio.create_task(write(log, records[30:]))
+            await until_dealt(*workers[1:])
+            await writing
+            await recorder.until(lambda: recorder.events.keys() >= wanted)
+    assert recorder.events.keys() == wanted
+    for partition, straight in enumerate(never_stopped):
+        table = await table_of(kafka_servers, f"{GROUP}-checkpoints-changelog", partition)
+        checkpoint = CheckpointStore(table, partition, "reader").load()
+        assert checkpoint is not None
+        handed_over = a_worker(partition)
+        handed_over.restore(checkpoint)
+        assert handed_over.position.applied_offset >= len(records) // 2
+        for offset, one in enumerate(records):
+            handed_over.process(offset, one[partition][1])
+        assert remembered(handed_over) == remembered(straight)
+    counters = [one.position.counters for one in never_stopped]
+    assert sum(one.accepted for one in counters) == len(things) * len(story)
+    assert sum(one.duplicates for one in counters) == 0
+
+
+async def table_of(servers: str, topic: str, partition: int) -> dict[bytes, bytes]:
+    """What a changelog comes to."""
+    table: dict[bytes, bytes] = {}
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        at = TopicPartition(topic, partition)
+        consumer.assign([at])
+        end = (await consumer.end_offsets([at]))[at]
+        consumer.seek(at, (await consumer.beginning_offsets([at]))[at])
+        while await consumer.position(at) < end:
+            for one in (await consumer.getmany(at, timeout_ms=500)).get(at, ()):
+                if one.value is None:
+                    table.pop(one.key, None)
+                else:
+                    table[one.key] = one.value
+    finally:
+        await consumer.stop()
+    return table
 
 
 async def test_ingest_waits_for_its_topics_and_says_so(

@@ -407,7 +407,7 @@ def test_a_forgotten_thing_that_was_on_has_been_cleared(words: SimpleNamespace) 
         b"",
         b"\xc1",
         msgspec.msgpack.encode([99, 0, 0, 0, 0, []]),
-        msgspec.msgpack.encode([2, 0, 0, 0, 0, []]),
+        msgspec.msgpack.encode([3, 0, 0, 0, 0, []]),
     ],
 )
 def test_a_damaged_state_is_refused(words: SimpleNamespace, data: bytes) -> None:

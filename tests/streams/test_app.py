@@ -20,7 +20,7 @@ from geo.city import City, load_city
 from geo.tagging import Tagger
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
-from streams import partition
+from streams import checkpoints
 from streams.app import FaustLog, StreamServices, build_app
 from streams.decisions import DecisionWriter
 from streams.partition import Processed
@@ -223,8 +223,8 @@ async def test_a_checkpoint_of_another_version_stops_the_app(tmp_path: Path, cit
         async with running(tmp_path, city) as (log, recorder, _):
             await log.append(topics.OBSERVATIONS, 0, smoke(0, 0.5, 1), key=None)
             await recorder.until(lambda: len(recorder.processed) == 1)
-    newer = partition.CHECKPOINT_VERSION + 1
-    with mock.patch.object(partition, "CHECKPOINT_VERSION", newer):
+    newer = checkpoints.CHECKPOINT_VERSION + 1
+    with mock.patch.object(checkpoints, "CHECKPOINT_VERSION", newer):
         async with running(tmp_path, city) as (log, _, app):
             await log.append(topics.OBSERVATIONS, 0, smoke(5, 0.5, 2), key=None)
             async with asyncio.timeout(10):

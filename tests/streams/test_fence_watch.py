@@ -85,8 +85,8 @@ def test_a_rule_matches_what_happens_at_a_fence(tagger: Tagger) -> None:
     worker = a_worker(tagger)
     found = told(worker, records)
     assert found == [("raise", "uav-1@site-1", "10"), ("clear", "uav-1@site-1", "10")]
-    assert worker.counters.accepted == len(WAY)
-    assert worker.counters.events >= 2
+    assert worker.position.counters.accepted == len(WAY)
+    assert worker.position.counters.events >= 2
 
 
 def test_late_positions_and_a_restart_change_nothing(tagger: Tagger) -> None:

@@ -31,14 +31,25 @@ class TestDeduplicator:
             dedup.fresh(a_batch(an_observation(second)))
         assert dedup.fresh(a_batch(an_observation(9), an_observation(0))).tolist() == [False, True]
 
-    @given(st.lists(st.integers(0, 30), max_size=60), st.integers(0, 60))
-    def test_dumped_anywhere_it_goes_on_alike(self, seconds: list[int], cut: int) -> None:
+    @given(st.lists(st.integers(0, 30), max_size=60), st.integers(0, 60), st.integers(0, 60))
+    def test_written_anywhere_it_goes_on_alike(
+        self, seconds: list[int], full: int, cut: int
+    ) -> None:
+        """Written in full once, then what was added, in one go or in several."""
         whole, parted = Deduplicator(capacity=8), Deduplicator(capacity=8)
+        written: list[bytes] = []
         for position, second in enumerate(seconds):
+            if position == full:
+                written = [parted.dump()]
+                parted.mark_written()
+            elif position % 3 == 0:
+                written.append(parted.write_added())
             if position == cut:
-                again = Deduplicator(capacity=8)
-                again.load(parted.dump())
-                parted = again
+                written.append(parted.write_added())
+                parted = Deduplicator(capacity=8)
+                parted.load(written)
+                assert len(parted) <= 8
+                parted.mark_written()
             batch = a_batch(an_observation(second))
             assert whole.fresh(batch).tolist() == parted.fresh(batch).tolist()
 
