@@ -6,7 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from core.errors import LayerError
+from core.errors import InputError
 from core.settings import Settings
 from geo.catalogue import load_catalogue
 from geo.live_map import LiveTagger
@@ -51,7 +51,7 @@ async def watch_map(path: Path, tagger: LiveTagger, *, look_s: float = LOOK_S) -
             catalogue = await asyncio.to_thread(load_catalogue, path)
             if not await asyncio.to_thread(tagger.swap, catalogue):
                 continue
-        except LayerError as error:
+        except InputError as error:
             logger.error("the map stays as it is: %s", error)
             continue
         versions = {name: list_[-1].layer.version for name, list_ in catalogue.versions.items()}

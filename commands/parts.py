@@ -32,8 +32,6 @@ from core.settings import Settings
 from core.topics import quality_topic, sensor_topic
 from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
-from geo.fence_layers import fences_of
-from geo.fences import FenceSet
 from geo.tagging import Tagger
 from ingest.broker import BrokerAddress
 from ingest.recording.tap import RecordingTap
@@ -161,8 +159,7 @@ class StreamParts:
         self.listeners: list[Callable[[Processed], None]] = [self.tracker.observe]
         registered = registered_things(city)
         RuleEngine(self.packs, registered).warm_up()
-        fences = FenceSet(fences_of(city)[0])
-        FenceWatch(fences, city.devices).warm_up()
+        FenceWatch(self.tagger.fences_at, city.devices).warm_up()
         self.decisions = DecisionWriter(
             self.store.apply, clock, settings.partitions, self.store.wakes_ns
         )
@@ -174,7 +171,7 @@ class StreamParts:
             store_rejections=self._keep_rejections,
             observed=self._observed,
             clock=clock,
-            new_fences=lambda: FenceWatch(fences, city.devices),
+            new_fences=lambda: FenceWatch(self.tagger.fences_at, city.devices),
         )
 
     async def watch_map(self) -> None:

@@ -20,12 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.city import AltitudeDatum
 from core.errors import DecodeError, GeometryError
-from core.units import seconds_to_ns
+from core.units import NS_PER_S, seconds_to_ns
 from geo import fence_kernels as kernels
 from geo.fences import CHINA_OFFSET_S, Code, FenceSet, Transition
 
 #: Version of the layout that :meth:`FenceTracker.dump` writes.
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 #: Most things that are followed at once; more are counted and not followed.
 MOST_THINGS = 2_000_000
@@ -52,7 +52,7 @@ class Crossing(NamedTuple):
     """One transition.
 
     ``value`` is metres for near and away, seconds ahead for approach, seconds inside for exit,
-    inside, dwell and lost; NaN else.
+    inside, dwell, lost and lifted; NaN else.
     """
 
     at_ns: int
@@ -62,6 +62,7 @@ class Crossing(NamedTuple):
     lon_deg: float
     lat_deg: float
     value: float
+    fence_kind: str = ""
 
 
 class _Held(NamedTuple):
@@ -81,10 +82,11 @@ class _Expected(msgspec.Struct, array_like=True):
 
 class _State(msgspec.Struct, array_like=True):
     version: int
-    fence_ids: list[str]
+    fences: list[tuple[str, str]]
     names: list[str]
     free_rows: list[int]
     expected: list[_Expected]
+    untold: list[Crossing]
     counters: list[int]
     columns: dict[str, bytes]
 
@@ -126,10 +128,15 @@ class FenceTracker:
                 raise GeometryError(f"{name}: a number from 0 was wanted, got {value}")
         if not (np.isfinite(lost_s) and lost_s > settle_s):
             raise GeometryError(f"lost_s: more than settle_s was wanted, got {lost_s}")
-        self.fences = fences
         self._settle_ns = seconds_to_ns(settle_s)
         self._lost_ns = seconds_to_ns(lost_s)
         self._sigmas = error_sigmas
+        self._counted = np.zeros(kernels.COUNTED, np.int64)
+        self._use(fences)
+        self._reset()
+
+    def _use(self, fences: FenceSet) -> None:
+        self.fences = fences
         self._numbers = {one.id: number for number, one in enumerate(fences.fences)}
         self._corridors = np.array([one.corridor for one in fences.fences], np.bool_)
         self._most_ahead_s = max((one.ahead_s or 0.0 for one in fences.fences), default=0.0)
@@ -144,8 +151,6 @@ class FenceTracker:
         room = 4 * kernels.MOST_EACH * (len(fences) + 1024)
         self._whole = np.empty((room, 4), np.int64)
         self._parts = np.empty((room, 3))
-        self._counted = np.zeros(kernels.COUNTED, np.int64)
-        self._reset()
 
     def _reset(self) -> None:
         self.refused_count = 0
@@ -156,6 +161,7 @@ class FenceTracker:
         self._names: list[str] = []
         self._free_rows: list[int] = []
         self._expected: dict[tuple[str, str], _Expected] = {}
+        self._untold: list[Crossing] = []
         self._allowed = np.empty(0, np.int64)
         self._held = _no_positions()
         self._used = np.zeros(_ROOM, np.bool_)
@@ -254,7 +260,7 @@ class FenceTracker:
             GeometryError: The arrays do not fit each other.
         """
         fresh = self._columns(thing_ids, times_ns, lon_deg, lat_deg, heights, error_m, speeds_mps)
-        found: list[Crossing] = []
+        found, self._untold = self._untold, []
         if len(fresh.times):
             self._follow(self._settled(fresh), found)
         if watermark_ns is not None:
@@ -263,7 +269,7 @@ class FenceTracker:
 
     def advance(self, watermark_ns: int) -> list[Crossing]:
         """Take it that no position before an instant comes any more: timers run to there."""
-        found: list[Crossing] = []
+        found, self._untold = self._untold, []
         self._advance(watermark_ns, found)
         return _in_order(found)
 
@@ -441,7 +447,8 @@ class FenceTracker:
             word = _WORDS[code]
             if self._corridors[number]:
                 word = _OF_ROUTES.get(word, word)
-            one = Crossing(at_ns, self._names[thing], ids[number].id, word, lon, lat, value)
+            fence = ids[number]
+            one = Crossing(at_ns, self._names[thing], fence.id, word, lon, lat, value, fence.kind)
             found.append(one)
             if code == Code.ENTER and self._expected:
                 expected = self._expected.get((one.thing_id, one.fence_id))
@@ -483,8 +490,68 @@ class FenceTracker:
                     middle.x,
                     middle.y,
                     np.nan,
+                    fence.kind,
                 )
             )
+
+    def swap(self, fences: FenceSet) -> None:
+        """Go on with other fences.
+
+        A fence of the same id keeps who is in it, also where its border has moved: the next
+        position of each says whether that still holds. Who was in, near or ahead of one that is
+        no more is told of as lifted with the next update. What was expected there no longer is.
+
+        Args:
+            fences: Those that hold from now on.
+        """
+        before = self._labels()
+        self._use(fences)
+        self._renumber(before)
+
+    def _labels(self) -> list[tuple[str, str]]:
+        return [(one.id, one.kind) for one in self.fences.fences]
+
+    def _renumber(self, before: Sequence[tuple[str, str]]) -> None:
+        """Make a state of other fences, given by id and kind, one of these."""
+        numbers = np.array([self._numbers.get(one, -1) for one, _ in before], np.int32)
+        for row in np.flatnonzero(self._heads >= 0).tolist():
+            kept, slot = -1, int(self._heads[row])
+            while slot >= 0:
+                after, old = int(self._slot_next[slot]), int(self._slot_fence[slot])
+                if numbers[old] >= 0:
+                    self._slot_fence[slot] = numbers[old]
+                    self._slot_next[slot] = kept
+                    kept = slot
+                else:
+                    self._untold += self._lifted(row, slot, before[old])
+                    self._slot_next[slot] = self._free[0]
+                    self._free[0] = slot
+                    self._free[1] += 1
+                    self._slot_counts[row] -= 1
+                slot = after
+            self._heads[row] = kept
+        self._expected = {
+            key: one for key, one in self._expected.items() if key[1] in self._numbers
+        }
+        keys = [
+            row << 32 | number
+            for name, row in self._rows.items()
+            for number in self._meant.get(name, ())
+        ]
+        self._allowed = np.sort(np.array(keys, np.int64))
+
+    def _lifted(self, row: int, slot: int, fence: tuple[str, str]) -> list[Crossing]:
+        """What is told of a thing at a fence that is no more; nothing where it was outside."""
+        flags = int(self._slot_flags[slot])
+        if not flags & (kernels.INSIDE | kernels.NEAR | kernels.AHEAD):
+            return []
+        at_ns = max(self._watermark_ns, int(self._last_ns[row]))
+        inside_s = np.nan
+        if flags & kernels.INSIDE:
+            inside_s = (at_ns - int(self._slot_since[slot])) / NS_PER_S
+        lon, lat = self._state[row, [kernels.LON, kernels.LAT]].tolist()
+        word = Transition.LIFTED
+        return [Crossing(at_ns, self._names[row], fence[0], word, lon, lat, inside_s, fence[1])]
 
     def dump(self) -> bytes:
         """The whole state as bytes."""
@@ -494,10 +561,11 @@ class FenceTracker:
         return msgspec.msgpack.encode(
             _State(
                 STATE_VERSION,
-                list(self._numbers),
+                self._labels(),
                 self._names,
                 self._free_rows,
                 list(self._expected.values()),
+                self._untold,
                 [
                     self.refused_count,
                     self._watermark_ns,
@@ -509,17 +577,19 @@ class FenceTracker:
         )
 
     def load(self, data: bytes) -> None:
-        """Take over what :meth:`dump` gave, with the same fences.
+        """Take over what :meth:`dump` gave; of other fences, as :meth:`swap` does.
 
         Raises:
-            DecodeError: It is damaged, or of another version or other fences.
+            DecodeError: It is damaged, or of another version.
         """
         try:
             state = msgspec.msgpack.decode(data, type=_State)
         except msgspec.MsgspecError as exc:
             raise DecodeError("bad_fences", f"state of {len(data)} bytes: {exc}") from exc
-        if state.version != STATE_VERSION or state.fence_ids != list(self._numbers):
-            raise DecodeError("bad_fences", "state is of another version or of other fences")
+        if state.version != STATE_VERSION:
+            raise DecodeError(
+                "bad_fences", f"state of version {state.version}, {STATE_VERSION} was wanted"
+            )
         self._reset()
         for name, (dtype, width) in _COLUMNS.items():
             column = np.frombuffer(state.columns[name], dtype).copy()
@@ -536,6 +606,9 @@ class FenceTracker:
         counters = state.counters
         self.refused_count, self._watermark_ns, self._swept_ns = counters[:3]
         self._counted[kernels.UNSURE :] = counters[3:]
+        self._untold = state.untold
+        if state.fences != self._labels():
+            self._renumber(state.fences)
 
 
 #: Columns of the state: type, and width where they have two dimensions.

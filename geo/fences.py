@@ -52,6 +52,7 @@ class Transition(StrEnum):
     ROUTE_JOINED = "route_joined"  #: as enter, of a corridor
     ROUTE_LEFT = "route_left"  #: as exit, of a corridor
     LOST = "lost"  #: it was in and has not been heard of for too long
+    LIFTED = "lifted"  #: it was in, near or ahead of a fence that the map no longer has
 
 
 class Code(IntEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from core.city import AltitudeDatum
 from core.events import Place
 from geo.catalogue import Catalogue
+from geo.fence_layers import fences_of
+from geo.fences import FenceSet
 from geo.model import City
 from geo.table_cache import TableCache
 from geo.tagging import Tagger, Tags
@@ -62,8 +64,13 @@ class LiveTagger(Tagger):
     def at(self, time_ns: int) -> tuple[Tagger, City]:
         """The tagger and the city with the layers that count at an instant."""
         epochs = self._epochs
-        _, tagger, city = epochs[_epoch_of(epochs, np.array([time_ns]))[0]]
-        return tagger, city
+        one = epochs[_epoch_of(epochs, np.array([time_ns]))[0]]
+        return one.tagger, one.city
+
+    def fences_at(self, time_ns: int) -> FenceSet:
+        """The fences that hold at an instant: the same object until a version changes."""
+        epochs = self._epochs
+        return epochs[_epoch_of(epochs, np.array([time_ns]))[0]].fences
 
     def tag(
         self,
@@ -85,16 +92,18 @@ class LiveTagger(Tagger):
         """
         epochs = self._epochs
         if len(epochs) == 1 or time_ns is None or not len(time_ns):
-            return epochs[-1][1].tag(lon_deg, lat_deg, altitudes, time_ns)
+            return epochs[-1].tagger.tag(lon_deg, lat_deg, altitudes, time_ns)
         epoch = _epoch_of(epochs, time_ns)
         first = int(epoch[0])
         if (epoch == first).all():
-            return epochs[first][1].tag(lon_deg, lat_deg, altitudes, time_ns)
+            return epochs[first].tagger.tag(lon_deg, lat_deg, altitudes, time_ns)
         parts = {}
         for number in np.unique(epoch).tolist():
             rows = np.flatnonzero(epoch == number)
             some = {datum: values[rows] for datum, values in (altitudes or {}).items()}
-            tags = epochs[number][1].tag(lon_deg[rows], lat_deg[rows], some or None, time_ns[rows])
+            tags = epochs[number].tagger.tag(
+                lon_deg[rows], lat_deg[rows], some or None, time_ns[rows]
+            )
             parts[number] = (rows, tags)
         return _SplitTags(len(lon_deg), parts)
 
@@ -173,7 +182,16 @@ class _SplitTags(Tags):
         return mask
 
 
-_Epochs = list[tuple[int, Tagger, City]]
+class _Epoch(NamedTuple):
+    """A span in which no version changes, from its begin on."""
+
+    begin_ns: int
+    tagger: Tagger
+    city: City
+    fences: FenceSet
+
+
+_Epochs = list[_Epoch]
 
 
 def _facts(catalogue: Catalogue) -> tuple[Any, ...]:
@@ -191,14 +209,14 @@ def _build(city: City, catalogue: Catalogue, tables: TableCache | None) -> _Epoc
     for begin in catalogue.changes_ns():
         layers = city.layers | catalogue.at(begin)
         versions = {name: layer.version for name, layer in layers.items()}
-        if epochs and versions == {n: one.version for n, one in epochs[-1][2].layers.items()}:
+        if epochs and versions == {n: one.version for n, one in epochs[-1].city.layers.items()}:
             continue
         old_codes = {**city.old_codes, **catalogue.old_codes}
         then = replace(city, layers=layers, old_codes=old_codes)
-        epochs.append((begin, Tagger(then, tables), then))
+        epochs.append(_Epoch(begin, Tagger(then, tables), then, FenceSet(fences_of(then)[0])))
     return epochs
 
 
 def _epoch_of(epochs: _Epochs, time_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    begins = np.array([begin for begin, _, _ in epochs], dtype=np.int64)
+    begins = np.array([one.begin_ns for one in epochs], dtype=np.int64)
     return np.maximum(np.searchsorted(begins, time_ns, side="right") - 1, 0)

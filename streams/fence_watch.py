@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
 
 from core.city import AltitudeDatum, Device
-from core.errors import DecodeError
 from core.observations import Observation, ObservationBatch, pack
 from geo.fence_tracker import Crossing, FenceTracker
 from geo.fences import FenceSet, Transition
@@ -34,6 +33,7 @@ _STATES = {
     Transition.ROUTE_JOINED: "inside",
     Transition.ROUTE_LEFT: "outside",
     Transition.LOST: "unknown",
+    Transition.LIFTED: "outside",
 }
 
 #: What a transition's value is.
@@ -43,6 +43,7 @@ _MEASURES = {
     Transition.DWELL: "inside_s",
     Transition.ROUTE_LEFT: "inside_s",
     Transition.LOST: "inside_s",
+    Transition.LIFTED: "inside_s",
     Transition.NEAR: "distance_m",
     Transition.AWAY: "distance_m",
     Transition.APPROACH: "ahead_s",
@@ -59,19 +60,19 @@ class FenceWatch:
     """Follows what moves through fences, batch by batch.
 
     Args:
-        fences: Which.
+        fences_at: Those that hold at an instant, the same object for as long as they do: the
+            map's are swapped while things move.
         devices: Register of devices; those with a place of their own do not move.
     """
 
-    def __init__(self, fences: FenceSet, devices: Mapping[str, Device]) -> None:
-        self._kinds = {one.id: one.kind for one in fences.fences}
+    def __init__(self, fences_at: Callable[[int], FenceSet], devices: Mapping[str, Device]) -> None:
         self._devices = devices
-        self._fences = fences
-        self.tracker = FenceTracker(fences)
+        self._fences_at = fences_at
+        self.tracker = FenceTracker(fences_at(0))
 
     def warm_up(self) -> None:
         """Have the kernels compiled before the first message needs them."""
-        tracker = FenceTracker(self._fences)
+        tracker = FenceTracker(self.tracker.fences)
         tracker.update(["warm"], [0], [0.0], [0.0], watermark_ns=1)
 
     def observe(self, batch: ObservationBatch, watermark_ns: int) -> ObservationBatch | None:
@@ -81,6 +82,9 @@ class FenceWatch:
             batch: Its rows with a position count, unless their thing is fixed.
             watermark_ns: Where time stood before the batch: it is when these were observed.
         """
+        fences = self._fences_at(batch.stamp.watermark_ns)
+        if fences is not self.tracker.fences:
+            self.tracker.swap(fences)
         place = batch.place
         placed = np.isfinite(place[:, 0]) & np.isfinite(place[:, 1])
         rows = [row for row in np.flatnonzero(placed).tolist() if self._moves(batch.thing_ids[row])]
@@ -129,7 +133,7 @@ class FenceWatch:
                 "transition": one.transition.value,
                 "state": _STATES[one.transition],
                 "fence": one.fence_id,
-                "fence_kind": self._kinds[one.fence_id],
+                "fence_kind": one.fence_kind,
                 "thing": one.thing_id,
             },
         )
@@ -139,8 +143,9 @@ class FenceWatch:
         return self.tracker.dump()
 
     def load(self, data: bytes) -> None:
-        """Take over a state; one of other fences is left, for things to say where they are."""
-        try:
-            self.tracker.load(data)
-        except DecodeError:
-            self.tracker = FenceTracker(self._fences)
+        """Take over a state, also one of other fences.
+
+        Raises:
+            DecodeError: It is damaged, or of another version.
+        """
+        self.tracker.load(data)

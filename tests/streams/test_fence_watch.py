@@ -44,7 +44,8 @@ def tagger() -> Tagger:
 def a_worker(tagger: Tagger, devices: dict[str, Device] | None = None) -> PartitionWorker:
     engine = RuleEngine([parse_scenario(scenario_of_the_page(), "page.yaml")], frozenset())
     devices = devices or {}
-    watch = FenceWatch(FenceSet([SITE]), devices)
+    fences = FenceSet([SITE])
+    watch = FenceWatch(lambda _: fences, devices)
     return PartitionWorker(0, engine=engine, tagger=tagger, devices=devices, fences=watch)
 
 
@@ -109,10 +110,16 @@ def test_what_stands_still_is_not_followed(tagger: Tagger) -> None:
     assert told(a_worker(tagger, fixed), records) == []
 
 
-def test_a_state_of_other_fences_is_left(tagger: Tagger) -> None:
-    watch = FenceWatch(FenceSet([]), {})
-    watch.load(FenceWatch(FenceSet([SITE]), {}).dump())
-    assert watch.tracker.thing_count == 0
+def test_a_fence_that_the_map_no_longer_has_clears_what_was_raised_there(tagger: Tagger) -> None:
+    engine = RuleEngine([parse_scenario(scenario_of_the_page(), "page.yaml")], frozenset())
+    before, after = FenceSet([SITE]), FenceSet([])
+    swap_ns = START + 20 * S  # by the watermark, thirty seconds behind the newest position
+    watch = FenceWatch(lambda time_ns: before if time_ns < swap_ns else after, {})
+    worker = PartitionWorker(0, engine=engine, tagger=tagger, devices={}, fences=watch)
+    stays = [a_record(n, (t, 120.385)) for n, t in enumerate(range(0, 120, 2))]
+    found = told(worker, stays)
+    assert [edge for edge, _, _ in found] == ["raise", "clear"]
+    assert watch.tracker.inside("uav-1") == ()
 
 
 def test_the_fences_of_a_city_are_its_zones_and_airspace() -> None:
