@@ -530,9 +530,8 @@ class FenceTracker:
                     self._slot_counts[row] -= 1
                 slot = after
             self._heads[row] = kept
-        self._expected = {
-            key: one for key, one in self._expected.items() if key[1] in self._numbers
-        }
+        for key in [one for one in self._expected if one[1] not in self._numbers]:
+            del self._expected[key]
         keys = [
             row << 32 | number
             for name, row in self._rows.items()

@@ -63,14 +63,16 @@ class LiveTagger(Tagger):
 
     def at(self, time_ns: int) -> tuple[Tagger, City]:
         """The tagger and the city with the layers that count at an instant."""
-        epochs = self._epochs
-        one = epochs[_epoch_of(epochs, np.array([time_ns]))[0]]
+        one = self._epoch_at(time_ns)
         return one.tagger, one.city
 
     def fences_at(self, time_ns: int) -> FenceSet:
         """The fences that hold at an instant: the same object until a version changes."""
+        return self._epoch_at(time_ns).fences
+
+    def _epoch_at(self, time_ns: int) -> _Epoch:
         epochs = self._epochs
-        return epochs[_epoch_of(epochs, np.array([time_ns]))[0]].fences
+        return epochs[int(_epoch_of(epochs, np.array([time_ns]))[0])]
 
     def tag(
         self,

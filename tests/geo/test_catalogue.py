@@ -106,6 +106,26 @@ def test_a_swap_is_seen_whole_or_not_at_all() -> None:
     assert seen == {"370202", "370203"}
 
 
+def test_fences_are_those_of_the_time_and_stay_the_same_object() -> None:
+    airspace = [
+        build_layer(
+            "air", LayerRole.AIRSPACE, [shape], feature_id=["a"], kind=["protected"],
+            floor_m=[0.0], ceiling_m=[120.0], datum=["agl"], ceiling_datum=["agl"], active=[""],
+        )
+        for shape in (WEST, EAST)
+    ]  # fmt: skip
+    live = LiveTagger(
+        a_city(),
+        Catalogue({"air": (Version(airspace[0], 100, 200), Version(airspace[1], 200, None))}),
+    )
+    assert [len(live.fences_at(ns)) for ns in (99, 100, 200)] == [0, 1, 1]
+    assert live.fences_at(100) is live.fences_at(199)
+    bounds = [live.fences_at(ns).fences[0].geometry.bounds for ns in (150, 250)]
+    assert bounds == [WEST.bounds, EAST.bounds]
+    live.swap(Catalogue())
+    assert len(live.fences_at(250)) == 0
+
+
 def test_what_was_imported_is_read_back_and_counts_from_its_date(tmp_path: Path) -> None:
     path = tmp_path / "layers.yaml"
     for code, begin in (("370203", "2024-01-01T00:00:00Z"), ("370211", "2025-01-01T00:00:00Z")):
