@@ -11,6 +11,7 @@ from scenarios.routing import Assignment
 #: Names and units of the measures the shipped rules speak of: zh, en, unit zh, unit en, factor.
 _MEASURES: dict[str, tuple[str, str, str, str, float]] = {
     "water_level_m": ("水位", "water level", "米", "m", 1),
+    "pressure_pa": ("压力", "pressure", "千帕", "kPa", 0.001),
     "tilt_deg": ("倾角", "tilt", "度", "°", 1),
     "smoke_db_per_m": ("烟雾减光", "smoke density", "dB/m", "dB/m", 1),
     "gas_lel_ratio": ("燃气浓度", "gas", "%LEL", "% LEL", 100),

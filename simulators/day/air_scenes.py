@@ -16,8 +16,8 @@ import shapely
 from core.city import Dock, LayerRole
 from core.units import NS_PER_S, seconds_to_ns
 from simulators.day.diary import Curve, Diary
-from simulators.day.sensor_scenes import standing_water
 from simulators.day.sightings import Sighting, Telling, every
+from simulators.day.water_scenes import standing_water
 from simulators.flight_scenes import FlightScenes, visitor_sn
 from simulators.flights import Flight, FlightBuilder
 from simulators.messages import digest

@@ -17,6 +17,7 @@ from simulators.day.camera_scenes import CameraDay
 from simulators.day.diary import Diary, Report
 from simulators.day.sensor_scenes import SensorDay
 from simulators.day.sightings import Effigy
+from simulators.day.water_scenes import WaterDay
 from simulators.devices.fleet import Fleet
 from simulators.devices.group import Away, Lie
 from simulators.docks import dock_messages
@@ -87,6 +88,7 @@ def write_day(
     diary = Diary(city, seed=seed, start_ns=start_ns, hours=hours, environment=environment)
     CameraDay(diary, factor).write()
     SensorDay(diary, factor).write()
+    WaterDay(diary, factor).write()
     air = AirDay(diary, factor)
     air.write()
     for thing in list(diary.things):

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import numpy as np
 import shapely
 
 from core.city import Device
 from core.units import NS_PER_S, seconds_to_ns
-from simulators.day.diary import QUIET_END_S, Curve, Diary
-from simulators.day.sightings import Sighting, Telling
+from simulators.day.device_scenes import DeviceScenes, place_of
 from simulators.devices.catalogue import CATALOGUE
-from simulators.devices.group import phase_ns
-from simulators.devices.meters import SILENCE, is_elderly, last_use_ns
-from simulators.environment import Storm
 from simulators.sensors import Excursion
 
 Span = tuple[float, float]
@@ -114,21 +108,12 @@ SCENES = (
 )  # fmt: skip
 
 
-class SensorDay:
-    """Writes what happens to fixed sensors.
+#: Inclinometers this near each other stand at one pit.
+PIT_M = 30.0
 
-    Args:
-        diary: Where to.
-        factor: How many times as many scenes as in a district.
-    """
 
-    def __init__(self, diary: Diary, factor: float = 1.0) -> None:
-        self.diary = diary
-        self.factor = factor
-        self.devices: dict[str, list[Device]] = {}
-        for _, device in sorted(diary.city.devices.items()):
-            if device.lon_deg is not None:
-                self.devices.setdefault(device.kind, []).append(device)
+class SensorDay(DeviceScenes):
+    """Writes what happens to fixed sensors."""
 
     def write(self) -> None:
         """All scenes at sensors."""
@@ -136,27 +121,14 @@ class SensorDay:
             self._scene(scene)
         self._legal_bays()
         self._tilts()
-        self._floods()
-        self._silent_meters()
-
-    def _count(self, count: int) -> int:
-        return max(1, round(count * self.factor))
-
-    def _chosen(self, kind: str, zone: str | None = None) -> list[Device]:
-        """Devices of a kind in a drawn order; in or out of a zone where one is named."""
-        found = self.devices.get(kind, [])
-        if zone is not None:
-            found = [one for one in found if self.diary.places.zone_of(one, zone) is not None]
-        order = self.diary.rng.permutation(len(found)).tolist()
-        return [found[number] for number in order]
 
     def _scene(self, scene: Scene) -> None:
-        devices = self._chosen(scene.kind, scene.zone)
+        devices = self.chosen(scene.kind, scene.zone)
         if not devices:
             return
         diary = self.diary
         turn = 0
-        for number in range(self._count(scene.how_many)):
+        for number in range(self.count(scene.how_many)):
             # Every fifth thing happens where one has happened before: another day's work.
             device = devices[(turn if number % 5 else max(0, turn - 1)) % len(devices)]
             turn += number % 5 != 0 or number == 0
@@ -175,11 +147,11 @@ class SensorDay:
             if one.ramp_s <= 0:
                 began_ns, ended_ns = one.start_ns, one.end_ns
             diary.happens(
-                scene.scenario, _place(device), began_ns, ended_ns, scene.note,
+                scene.scenario, place_of(device), began_ns, ended_ns, scene.note,
                 devices=(device.thing_id,),
             )  # fmt: skip
         for near in scene.near:
-            for _ in range(self._count(near.how_many)):
+            for _ in range(self.count(near.how_many)):
                 turn += 1
                 self._near(scene, near, devices[turn % len(devices)])
 
@@ -201,13 +173,13 @@ class SensorDay:
         )
         diary.excursion(device.thing_id, scene.measure, one)
         diary.nearly(
-            scene.scenario, _place(device), one.start_ns, one.end_ns, near.note,
+            scene.scenario, place_of(device), one.start_ns, one.end_ns, near.note,
             devices=(device.thing_id,),
         )  # fmt: skip
 
     def _legal_bays(self) -> None:
         """Cars stand for long where they may."""
-        for device in self._chosen("parking"):
+        for device in self.chosen("parking"):
             if self.diary.places.zone_of(device, "fire_lane") is not None:
                 continue
             for _ in range(3):
@@ -221,7 +193,7 @@ class SensorDay:
                 )
                 if self.diary.between(0, 1) < 0.1:
                     self.diary.nearly(
-                        "fire-lane-blocked", _place(device), at_ns, end_ns,
+                        "fire-lane-blocked", place_of(device), at_ns, end_ns,
                         "a car stands for long in a bay where it may",
                         devices=(device.thing_id,), radius_m=4.0,
                     )  # fmt: skip
@@ -229,11 +201,11 @@ class SensorDay:
     def _tilts(self) -> None:
         """A pit's wall moves for hours and stays so; the sun and a pile driver are no matter."""
         diary = self.diary
-        devices = self._chosen("structure")
-        half = min(self._count(7), len(devices) // 2)
-        for device in devices[:half]:
+        pits = self._pits()
+        half = min(self.count(7), len(pits) // 2)
+        for pit in pits[:half]:
             rise_s = diary.between(7200, 14_400)
-            at_ns = diary.book(device.thing_id, rise_s + 5400)
+            at_ns = diary.book(pit[0].thing_id, rise_s + 5400)
             if at_ns is None:
                 continue
             one = Excursion(
@@ -242,13 +214,15 @@ class SensorDay:
                 peak=diary.between(0.42, 0.7),
                 ramp_s=rise_s,
             )
-            diary.excursion(device.thing_id, "tilt_change_deg", one)
+            for device in pit:
+                diary.excursion(device.thing_id, "tilt_change_deg", one)
             began_ns, _ = one.passes_ns(0.30, 0.03)
             diary.happens(
-                "structure-tilt", _place(device), began_ns, diary.end_ns,
-                "the wall of a pit leans", devices=(device.thing_id,),
+                "structure-tilt", place_of(pit[0]), began_ns, diary.end_ns,
+                "the wall of a pit leans", devices=tuple(one.thing_id for one in pit),
             )  # fmt: skip
-        for number, device in enumerate(devices[half:]):
+        still = [device for pit in pits[half:] for device in pit]
+        for number, device in enumerate(still):
             for _ in range(2):
                 spike = number % 2 == 0
                 lasts_s = 4.0 if spike else diary.between(3600, 7200)
@@ -257,244 +231,32 @@ class SensorDay:
                     continue
                 peak = diary.between(0.32, 0.45) if spike else diary.between(0.09, 0.115)
                 if spike:
-                    at_ns = self._at_report(device, at_ns) - 2 * NS_PER_S
+                    at_ns = self.at_report(device, at_ns) - 2 * NS_PER_S
                 one = Excursion(
                     start_ns=at_ns, end_ns=at_ns + seconds_to_ns(lasts_s), peak=peak,
                     ramp_s=0.0 if spike else lasts_s / 3,
                 )  # fmt: skip
                 diary.excursion(device.thing_id, "tilt_change_deg", one)
                 diary.nearly(
-                    "structure-tilt", _place(device), one.start_ns, one.end_ns,
+                    "structure-tilt", place_of(device), one.start_ns, one.end_ns,
                     "a pile is driven: one reading" if spike else "the sun warms a wall",
                     devices=(device.thing_id,),
                 )  # fmt: skip
 
-    def _at_report(self, device: Device, after_ns: int) -> int:
-        """The next instant at which a device of fixed interval reports."""
-        phase = phase_ns(self.diary.seed, device)
-        interval = CATALOGUE[device.kind].interval_s * NS_PER_S
-        base = self.diary.environment.epoch_ns + phase
-        return base - (base - after_ns) // interval * interval
-
-    # -- water --------------------------------------------------------------------------------
-
-    def _floods(self) -> None:
-        """Each storm fills some underpasses to where no car can pass, and others a little."""
-        diary = self.diary
-        gauges: dict[str, list[Device]] = {}
-        for device in self.devices.get("water_level", []):
-            zone = diary.places.zone_of(device, "underpass")
-            if zone is not None:
-                gauges.setdefault(zone.feature_id, []).append(device)
-        dry = [
-            one
-            for one in self.devices.get("water_level", [])
-            if diary.places.zone_of(one, "underpass") is None
-        ]
-        watchers = _watchers(diary, gauges)
-        for storm in diary.environment.storms(diary.start_ns, diary.end_ns):
-            over_ns = storm.start_ns + seconds_to_ns(storm.duration_s)
-            if over_ns > diary.end_ns - seconds_to_ns(QUIET_END_S + 3600):
-                continue
-            names = diary.shuffled(sorted(gauges))
-            for number, name in enumerate(names):
-                deep = number < max(1, len(names) // 2)
-                peak = diary.between(0.36, 0.66) if deep else diary.between(0.12, 0.18)
-                self._flood(storm, gauges[name], peak, deep=deep, watcher=watchers.get(name))
-            for device in dry[:2]:
-                curve = flood_curve(storm, 0.5, diary.between(0.9, 1.1))
-                diary.excursion(device.thing_id, "water_level_m", curve)
-                diary.nearly(
-                    "road-flooding", _place(device), curve.start_ns, curve.end_ns,
-                    "high water at a gauge that stands in no underpass",
-                    devices=(device.thing_id,),
-                )  # fmt: skip
-        for many in gauges.values():
-            device = many[0]
-            at_ns = diary.book(f"wave {device.thing_id}", 30.0)
-            if at_ns is None or self._is_wet(device, at_ns):
-                continue
-            one = Excursion(start_ns=at_ns, end_ns=at_ns + 16 * NS_PER_S, peak=0.30, ramp_s=4.0)
-            diary.excursion(device.thing_id, "water_level_m", one)
-            diary.nearly(
-                "road-flooding", _place(device), one.start_ns, one.end_ns,
-                "a wave of a lorry touches the threshold and is gone",
-                devices=(device.thing_id,),
-            )  # fmt: skip
-
-    def _is_wet(self, device: Device, at_ns: int) -> bool:
-        hour_ns = 2 * 3600 * NS_PER_S
-        return any(
-            one.start_ns - hour_ns < at_ns < one.end_ns + hour_ns
-            for one in self.diary.excursions.get(device.thing_id, {}).get("water_level_m", ())
-        )
-
-    def _flood(
-        self,
-        storm: Storm,
-        gauges: list[Device],
-        peak: float,
-        *,
-        deep: bool,
-        watcher: tuple[str, float] | None,
-    ) -> None:
-        diary = self.diary
-        drain = diary.between(0.8, 1.25)
-        for device in gauges:
-            curve = flood_curve(storm, peak * diary.between(0.98, 1.02), drain)
-            diary.excursion(device.thing_id, "water_level_m", curve)
-        curve = flood_curve(storm, peak, drain)
-        began_ns, ended_ns = crossings(curve, 0.25) if deep else (curve.start_ns, curve.end_ns)
-        place = _place(gauges[0])
-        names = tuple(device.thing_id for device in gauges)
-        cameras = () if watcher is None else (watcher[0],)
-        if deep:
-            diary.happens(
-                "road-flooding", place, began_ns, ended_ns, "rain water stands in an underpass",
-                devices=names, cameras=cameras,
-            )  # fmt: skip
-        else:
-            diary.nearly(
-                "road-flooding", place, began_ns, ended_ns, "a puddle in an underpass",
-                devices=names, cameras=cameras,
-            )  # fmt: skip
-        if watcher is not None:
-            camera_id, yaw_deg = watcher
-            diary.sightings.append(standing_water(curve, camera_id, place, yaw_deg, "fixed", 60.0))
-
-    # -- water meters -------------------------------------------------------------------------
-
-    def _silent_meters(self) -> None:
-        """Nobody draws water for a day where an elderly person lives alone."""
-        diary = self.diary
-        meters = self._chosen("water_meter")
-        old = [one for one in meters if is_elderly(one)]
-        others = [one for one in meters if not is_elderly(one)]
-        day_ns = 24 * 3600 * NS_PER_S
-        things = self._count(6)
-        for device in old[:things]:
-            gone_ns = diary.start_ns + seconds_to_ns(diary.between(5400, 10_000))
-            used_ns = last_use_ns(diary.seed, diary.environment, device, gone_ns)
-            if used_ns is None or used_ns + day_ns > diary.end_ns - seconds_to_ns(QUIET_END_S):
-                continue
-            self._silence(device, gone_ns, diary.end_ns)
-            diary.happens(
-                "silent-water-meter", _place(device), used_ns + day_ns, diary.end_ns,
-                "no water has run for a day at an elderly person's home",
-                devices=(device.thing_id,),
-            )  # fmt: skip
-        for device in old[things : things + self._count(6)]:
-            gone_ns = diary.start_ns + seconds_to_ns(diary.between(3600, 18_000))
-            back_ns = gone_ns + seconds_to_ns(diary.between(11, 16) * 3600)
-            self._silence(device, gone_ns, back_ns)
-            diary.nearly(
-                "silent-water-meter", _place(device), gone_ns, back_ns,
-                "an elderly person is away for half a day", devices=(device.thing_id,),
-            )  # fmt: skip
-        for device in others[: self._count(6)]:
-            gone_ns = diary.start_ns + seconds_to_ns(diary.between(3600, 7200))
-            self._silence(device, gone_ns, diary.end_ns)
-            diary.nearly(
-                "silent-water-meter", _place(device), gone_ns, diary.end_ns,
-                "a family is on holiday", devices=(device.thing_id,),
-            )  # fmt: skip
-
-    def _silence(self, device: Device, from_ns: int, until_ns: int) -> None:
-        one = Excursion(start_ns=from_ns, end_ns=until_ns, peak=0.0)
-        self.diary.excursion(device.thing_id, SILENCE, one)
-
-
-def flood_curve(storm: Storm, peak: float, drain: float) -> Curve:
-    """Water in a hollow that a storm fills and a drain empties, as a share of its peak.
-
-    A reservoir: what rains comes in, the drain takes a share of what stands; solved minute by
-    minute.
-
-    Example:
-        >>> curve = flood_curve(Storm(0, 6000.0, 30.0), 0.5, 1.0)
-        >>> max(curve.shares), curve.shares[0], curve.shares[-1]
-        (1.0, 0.0, 0.0)
-    """
-    step_s = 60.0
-    count = int((storm.duration_s + 5400) / step_s)
-    times = storm.start_ns + (np.arange(count) * step_s * NS_PER_S).astype(np.int64)
-    rain = storm.rain_mm_h(times)
-    keep = math.exp(-drain * step_s / 1500.0)
-    level, levels = 0.0, []
-    for one in rain.tolist():
-        level = level * keep + one
-        levels.append(level)
-    shares = np.array(levels) / max(levels)
-    shares = np.clip((shares - 0.02) / 0.98, 0.0, 1.0)
-    shares[0] = shares[-1] = 0.0
-    return Curve(
-        instants_ns=tuple(times.tolist()),
-        shares=tuple(round(one, 5) for one in shares.tolist()),
-        peak=peak,
-    )
-
-
-def crossings(curve: Curve, level: float) -> tuple[int, int]:
-    """When a curve rises past a level for the first time and falls below it for the last."""
-    times = np.arange(curve.start_ns, curve.end_ns, NS_PER_S)
-    above = np.flatnonzero(curve.shape(times) * curve.peak >= level)
-    return int(times[above[0]]), int(times[above[-1]])
-
-
-def standing_water(
-    curve: Curve,
-    camera_id: str,
-    place: tuple[float, float],
-    yaw_deg: float,
-    platform: str,
-    step_s: float,
-    window: tuple[int, int] | None = None,
-) -> Sighting:
-    """Water on a road as a camera sees it: its area grows with the square of its depth."""
-    start_ns, end_ns = window or (curve.start_ns, curve.end_ns)
-    times = np.arange(start_ns, end_ns, seconds_to_ns(step_s))
-    depths = curve.shape(times) * curve.peak
-    tellings = tuple(
-        Telling(
-            at_ns=int(at_ns),
-            measures={"water_area_m2": round(650.0 * depth * depth, 1)},
-            labels={"zone_kind": "underpass", "platform": platform},
-        )
-        for at_ns, depth in zip(times.tolist(), depths.tolist(), strict=True)
-        if depth > 0.05
-    )
-    return Sighting(
-        camera_id=camera_id,
-        thing_id=f"{camera_id}/water",
-        kind="detection.standing_water",
-        lon_deg=place[0],
-        lat_deg=place[1],
-        tellings=tellings,
-        sigma_m=(2.0, 1.0),
-        azimuth_deg=yaw_deg,
-    )
-
-
-def _watchers(diary: Diary, gauges: dict[str, list[Device]]) -> dict[str, tuple[str, float]]:
-    """The camera that looks at each underpass, where one does: its id and where it looks."""
-    found = {}
-    for name, many in gauges.items():
-        here = shapely.Point(diary.places.metres(many[0]))
-        for camera_id, camera in sorted(diary.city.cameras.items()):
-            if not camera_id.startswith("cam-underpass") or camera.pose is None:
-                continue
-            pole = diary.places.frame.to_metres(camera.pose.lon_deg, camera.pose.lat_deg)
-            if here.distance(shapely.Point(pole)) < 45.0:
-                found[name] = (camera_id, camera.pose.yaw_deg)
-                break
-    return found
+    def _pits(self) -> list[list[Device]]:
+        """Inclinometers in a drawn order; those of one pit together, for they lean together."""
+        pits: list[list[Device]] = []
+        metres = self.diary.places.metres
+        for device in self.chosen("structure"):
+            here = shapely.Point(metres(device))
+            for pit in pits:
+                if here.distance(shapely.Point(metres(pit[0]))) <= PIT_M:
+                    pit.append(device)
+                    break
+            else:
+                pits.append([device])
+        return pits
 
 
 def _rest(device: Device, measure: str) -> float:
     return next(one.base for one in CATALOGUE[device.kind].signals if one.measure == measure)
-
-
-def _place(device: Device) -> tuple[float, float]:
-    assert device.lon_deg is not None
-    assert device.lat_deg is not None
-    return device.lon_deg, device.lat_deg

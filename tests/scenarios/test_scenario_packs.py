@@ -45,6 +45,7 @@ RULES = {
     "night-work/noise": ("site_air", 56, 300, 53, None),
     "falling-object/camera": ("detection.falling_object", 6, 0, None, None),
     "silent-water-meter/silent": ("water_meter", None, 86400, None, None),
+    "burst-pipe/pressure": ("pipe_pressure", 180_000, 240, 240_000, None),
     "ledger-imbalance/missing": ("ledger", 1, 0, None, None),
     "ledger-imbalance/unarchived": ("ledger", 1, 0, None, None),
     "lost-link/silent": ("aircraft", 5, 60, None, None),

@@ -15,9 +15,10 @@ import pytest
 from core.ports import RawMessage
 from core.units import NS_PER_S
 from geo.city import load_city
+from geo.distance import distance_m
 from ingest.pipeline import decode_messages
 from simulators.day.feed import Day, day_messages, write_day
-from simulators.day.sensor_scenes import crossings, flood_curve
+from simulators.day.water_scenes import crossings, flood_curve
 from simulators.environment import Storm
 from simulators.messages import ScheduledMessage
 
@@ -29,7 +30,7 @@ SCENARIOS = {
     "illegal-parking", "stopped-vehicle", "traffic-congestion", "road-flooding",
     "site-dust", "site-noise", "night-work", "bare-soil", "uncovered-truck", "structure-tilt",
     "fire-lane-blocked", "smoke-alarm", "gas-leak", "manhole-cover", "falling-object",
-    "silent-water-meter",
+    "silent-water-meter", "burst-pipe",
     "airspace-intrusion", "height-limit", "unidentified-aircraft", "lost-link",
 }  # fmt: skip
 
@@ -61,6 +62,21 @@ def test_thirty_hours_hold_two_hundred_things_of_all_scenarios(seed: int) -> Non
     assert {miss.scenario for miss in one.near_misses} == SCENARIOS
     for thing in one.things:
         assert one.start_ns < thing.began_ns < thing.ended_ns <= one.end_ns
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_burst_main_floods_an_underpass(seed: int) -> None:
+    things = day_of(seed).things
+    bursts = [one for one in things if one.scenario == "burst-pipe"]
+    floods = [one for one in things if one.scenario == "road-flooding"]
+    parts = [
+        (burst, flood)
+        for burst in bursts
+        for flood in floods
+        if 0 < flood.began_ns - burst.began_ns < 2 * HOUR
+        and distance_m(burst.lon_deg, burst.lat_deg, flood.lon_deg, flood.lat_deg) < 500.0
+    ]
+    assert parts
 
 
 def test_some_things_are_seen_by_several_and_reported(day: Day) -> None:

@@ -101,6 +101,8 @@ const WORDS = {
   "detail.began": ["发生", "Began"],
   "detail.cleared": ["消除", "Over"],
   "detail.why": ["为什么是你，怎样结案", "Why, and what closes it"],
+  "detail.parent": ["属上级案件", "Part of"],
+  "detail.parts": ["下级案件", "Parts"],
   "detail.place": ["地点", "Place"],
   "detail.road": ["最近道路 {name}（{distance} 米）", "Nearest road {name} ({distance} m)"],
   "detail.road.only": ["最近道路 {name}", "Nearest road {name}"],

@@ -101,6 +101,7 @@ const detail = new DetailView(byId("detail"), {
     }
     void map?.focus(incident, true);
   },
+  open: (id) => select(id, false),
   reload: (id) => void readDetail(id),
   announce,
   nameOf: (code) => names.get(code) ?? null,

@@ -88,6 +88,8 @@ export interface Incident {
   readonly supervised: boolean;
   readonly explanation: Text;
   readonly snapshot: string | null;
+  /** The incident that it is part of: one burst pipe, twelve floods. */
+  readonly parent_id: string | null;
   readonly version: number;
 }
 
@@ -336,6 +338,7 @@ export function parseIncident(value: unknown): Incident | null {
     supervised: instant(raw, "supervised") !== null,
     explanation: parseText(raw["explanation"]),
     snapshot: textOrNull(raw["snapshot"]),
+    parent_id: textOrNull(raw["parent_id"]),
     version: number(raw["version"]) ?? 1,
   };
 }

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { isFieldStep, pictures, splitLabel } from "../src/ui/detail.ts";
-import { parseDetail } from "../src/model.ts";
+import { familyOf, isFieldStep, pictures, splitLabel } from "../src/ui/detail.ts";
+import { parseDetail, parseIncident } from "../src/model.ts";
 import { nearestSnap } from "../src/ui/sheet.ts";
 
 it("splits the labels of an explanation, and only those", () => {
@@ -38,4 +38,20 @@ it("leaves the desk's steps to the desk", () => {
   expect(isFieldStep({ status: "handling" }, "return")).toBe(true);
   expect(isFieldStep({ status: "feedback" }, "return")).toBe(false);
   expect(isFieldStep({ status: "handling" }, "cancel")).toBe(false);
+});
+
+it("finds the parent and the parts of a case", () => {
+  const made = (id: string, parent_id: string | null, opened_at: string) => {
+    const one = parseIncident({ id, parent_id, opened_at });
+    if (one === null) throw new Error("not an incident");
+    return one;
+  };
+  const burst = made("burst", null, "2026-01-01T00:00:00Z");
+  const later = made("later", "burst", "2026-01-01T00:02:00Z");
+  const first = made("first", "burst", "2026-01-01T00:01:00Z");
+  const alone = made("alone", "closed long ago", "2026-01-01T00:00:00Z");
+  const all = [later, burst, first, alone];
+  expect(familyOf(all, burst)).toEqual({ parent: null, parts: [first, later] });
+  expect(familyOf(all, later)).toEqual({ parent: burst, parts: [] });
+  expect(familyOf(all, alone)).toEqual({ parent: null, parts: [] });
 });

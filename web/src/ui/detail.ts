@@ -16,6 +16,8 @@ import { askToken, forgetToken } from "./token.ts";
 export interface DetailHandlers {
   readonly close: () => void;
   readonly show: (incident: Incident) => void;
+  /** Open another incident in place of this one. */
+  readonly open: (id: string) => void;
   /** Read the incident anew. */
   readonly reload: (id: string) => void;
   readonly announce: (text: string) => void;
@@ -56,6 +58,18 @@ export function pictures(detail: Pick<Detail, "incident" | "evidence" | "history
 export function splitLabel(line: string): readonly [label: string | null, rest: string] {
   const found = /^([^：:]{1,18})(?:：|:\s)\s*(\S.*)$/.exec(line.trim());
   return found?.[1] === undefined || found[2] === undefined ? [null, line] : [found[1], found[2]];
+}
+
+/** The parent of a case among these, and its parts, the first opened first. Pure. */
+export function familyOf(
+  incidents: Iterable<Incident>,
+  one: Pick<Incident, "id" | "parent_id">,
+): { readonly parent: Incident | null; readonly parts: readonly Incident[] } {
+  const all = [...incidents];
+  return {
+    parent: all.find((other) => other.id === one.parent_id) ?? null,
+    parts: all.filter((other) => other.parent_id === one.id).sort((a, b) => a.opened_ms - b.opened_ms),
+  };
 }
 
 export class DetailView {
@@ -176,6 +190,7 @@ export class DetailView {
       this.deadline(state, incident),
       this.gallery(state, detail ?? { incident, evidence: [], history: [], transitions: [] }),
       this.explanation(state, incident),
+      ...this.family(state, incident),
       this.place(state, incident),
       this.facts(state, incident),
     ].filter((one) => one !== null);
@@ -311,6 +326,24 @@ export class DetailView {
           return label === null ? h("p", {}, rest) : h("p", {}, h("b", {}, label), rest);
         }),
     );
+  }
+
+  /** The case that this one is part of, and those that are part of it, as far as the page has them. */
+  private family(state: State, incident: Incident): HTMLElement[] {
+    const { parent, parts } = familyOf(state.incidents.values(), incident);
+    const row = (one: Incident): HTMLElement =>
+      h(
+        "button",
+        { type: "button", class: "family-case", onclick: () => this.handlers.open(one.id) },
+        h("span", {}, pick(state.lang, one.scenario_name)),
+        h("span", { class: "mono" }, one.case_number),
+        h("span", {}, word(state.lang, `status.${one.status}`)),
+      );
+    const rows = (title: "detail.parent" | "detail.parts", cases: readonly Incident[]): HTMLElement[] =>
+      cases.length === 0
+        ? []
+        : [h("section", { class: "family" }, h("h3", {}, word(state.lang, title)), ...cases.map(row))];
+    return [...rows("detail.parent", parent === null ? [] : [parent]), ...rows("detail.parts", parts)];
   }
 
   private place(state: State, incident: Incident): HTMLElement {
