@@ -30,6 +30,7 @@ from vision.zones import Zone
 
 S = 1_000_000_000
 FPS = 5
+SEED = 3
 RING = ((119.9, 35.9), (120.1, 35.9), (120.1, 36.1), (119.9, 36.1))
 EVERYWHERE = Zone(zone_id="z", kind="no_parking", ring=RING)
 Image = NDArray[np.uint8]
@@ -42,9 +43,9 @@ class Labelled(NamedTuple):
     truth: NDArray[np.bool_]
 
 
-def street(width: int, height: int) -> Image:
+def street(width: int, height: int, seed: int) -> Image:
     """Asphalt with texture and a lane line."""
-    random = np.random.default_rng(3)
+    random = np.random.default_rng(seed)
     grey = cv2.GaussianBlur(random.integers(0, 255, (height, width), np.uint8), (0, 0), 2.0)
     image = np.clip(grey.astype(float) * 0.8 + 20.0, 40, 190).astype(np.uint8)
     image[height * 6 // 10 : height * 6 // 10 + 3] = 200
@@ -52,10 +53,14 @@ def street(width: int, height: int) -> Image:
 
 
 def scene(
-    width: int, height: int, count: int, change: Callable[[Image, int], Image] | None = None
+    width: int,
+    height: int,
+    count: int,
+    change: Callable[[Image, int], Image] | None = None,
+    seed: int = SEED,
 ) -> Iterator[Labelled]:
     """Cars pass after ten seconds, each with a shadow; a red one stops at 12 s for good."""
-    random, base = np.random.default_rng(11), street(width, height)
+    random, base = np.random.default_rng(seed + 1), street(width, height, seed)
     noises = random.integers(-5, 6, (7, height, width, 3)).astype(np.int16)
     unit = width / 640.0
 
@@ -224,8 +229,8 @@ def speed(width: int, height: int, goal_fps: float, count: int, rounds: int) -> 
     return figures
 
 
-def _changes() -> dict[str, Callable[[Image, int], Image] | None]:
-    random = np.random.default_rng(5)
+def _changes(seed: int) -> dict[str, Callable[[Image, int], Image] | None]:
+    random = np.random.default_rng(seed + 2)
 
     def light(image: Image, number: int) -> Image:
         gain = 1.0 + 0.25 * np.sin(number / 40.0)
@@ -252,14 +257,17 @@ def _changes() -> dict[str, Callable[[Image, int], Image] | None]:
     return {"easy": None, "light": light, "rain": rain, "night": night, "shake": shake}
 
 
-def f_measures(count: int) -> list[Figure]:
-    """F-measure of the foreground against MOG2 with default settings, pixel by pixel."""
+def f_measures(count: int, seed: int = SEED) -> list[Figure]:
+    """F-measure of the foreground against MOG2 with default settings, pixel by pixel.
+
+    What is tuned is tuned on other seeds than the benchmark's.
+    """
     ratios: list[tuple[float, float]] = []
     figures = []
-    for name, change in _changes().items():
+    for name, change in _changes(seed).items():
         model, peer = DualBackground(), cv2.createBackgroundSubtractorMOG2()
         hits = {"ours": np.zeros(3), "theirs": np.zeros(3)}
-        for number, one in enumerate(scene(480, 270, count, change)):
+        for number, one in enumerate(scene(480, 270, count, change, seed)):
             found = model.update(one.image, number / FPS, np.zeros((270, 480), np.uint8))
             # MOG2 marks what it takes for shadow with 127.
             masks = {"theirs": peer.apply(one.image) == 255}
