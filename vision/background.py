@@ -33,6 +33,16 @@ EVIDENCE_CAP_S = 60.0
 #: Of the threshold: a difference that counts beside a clear one.
 _WEAK_RATIO = 0.6
 
+#: Differences in grey values that count, by day: a car's grey roof on grey asphalt has more.
+#: Contrast goes with the light, so in the dark, down to this share, it takes less.
+_LEAST_DIFFERENCE = 16.0
+_DAYLIGHT_LEVEL = 90.0
+_LEAST_LIGHT = 0.3
+
+#: What has stood for some seconds is judged by their mean, which has a third of the noise.
+_LEAST_MEAN_DIFFERENCE = 12.0
+_MEAN_SIGMAS = 3.0
+
 #: A silence of the camera counts as no more than this.
 _LONGEST_STEP_S = 5.0
 
@@ -41,7 +51,8 @@ class Foreground(NamedTuple):
     """How one picture differs from the two models.
 
     ``image`` is the picture smoothed, as the models have it. Masks are 0 or 255, shape (h, w):
-    ``slow`` where it differs from the street, ``fast`` where it differs from a moment ago,
+    ``slow`` where it differs from the street, ``stands`` where it or the mean of the last
+    seconds does and nothing moves, ``fast`` where it differs from a moment ago,
     ``weak`` where it differs from the street and ``faint`` where from either by more than half
     the threshold. ``evidence_s``, float32, shape (h, w): for how long the pixel has stood.
     ``level`` is the brightness of the street in this picture, ``threshold`` the difference in
@@ -51,6 +62,7 @@ class Foreground(NamedTuple):
 
     image: Image
     slow: Mask
+    stands: Mask
     fast: Mask
     weak: Mask
     faint: Mask
@@ -106,11 +118,16 @@ class DualBackground:
         step_s = min(max(at_s - self._last_s, 0.0), _LONGEST_STEP_S)
         self._last_s = at_s
         gain, noise = self._light(image)
-        threshold = float(np.clip(10.0 + 4.0 * noise, 16.0, 48.0))
-
         street = cv2.convertScaleAbs(self._slow, alpha=gain)
+        level = float(street[::8, ::8].mean())
+        light = float(np.clip(level / _DAYLIGHT_LEVEL, _LEAST_LIGHT, 1.0))
+        least = _LEAST_DIFFERENCE * light
+        threshold = float(np.clip(10.0 * light + 4.0 * noise, least, 48.0))
+        mean_threshold = max(_LEAST_MEAN_DIFFERENCE * light, _MEAN_SIGMAS * noise)
+
         apart_slow = _largest_channel(cv2.absdiff(image, street))
-        apart_fast = _largest_channel(cv2.absdiff(image, cv2.convertScaleAbs(self._fast)))
+        lately = cv2.convertScaleAbs(self._fast)
+        apart_fast = _largest_channel(cv2.absdiff(image, lately))
         slow: Mask = _over(apart_slow, threshold)
         fast: Mask = _over(apart_fast, threshold)
         weak: Mask = _over(apart_slow, _WEAK_RATIO * threshold)
@@ -118,8 +135,12 @@ class DualBackground:
             np.uint8, copy=False
         )
 
+        apart_lately = _over(_largest_channel(cv2.absdiff(lately, street)), mean_threshold)
+        stands: Mask = cv2.bitwise_or(
+            slow, cv2.bitwise_and(apart_lately, cv2.bitwise_not(fast))
+        ).astype(np.uint8, copy=False)
         # Codes: 0 street, 1 stands, 2 moved away, 3 moves or hides what stands.
-        code = (slow & 1) | (fast & 2)
+        code = (stands & 1) | (fast & 2)
         change = np.zeros(256, np.float32)
         change[:4] = np.array([-2.0, 1.0, -2.0, -0.5], np.float32) * np.float32(step_s)
         cv2.add(self._evidence_s, cv2.LUT(code, change), self._evidence_s)
@@ -130,14 +151,23 @@ class DualBackground:
 
         relit = self._relight(slow, fast, held)
         alpha = 1.0 - math.exp(-step_s / _SLOW_S)
-        hidden = cv2.bitwise_or(slow, held)
+        hidden = cv2.bitwise_or(stands, held)
         if not relit:
             cv2.accumulateWeighted(image, self._slow, alpha, cv2.bitwise_not(hidden))
             # What is hidden follows the light of the rest.
             cv2.accumulateWeighted(street, self._slow, alpha, hidden)
-        level = float(street[::8, ::8].mean())
         return Foreground(
-            image, slow, fast, weak, faint, self._evidence_s, level, threshold, step_s, relit
+            image,
+            slow,
+            stands,
+            fast,
+            weak,
+            faint,
+            self._evidence_s,
+            level,
+            threshold,
+            step_s,
+            relit,
         )
 
     def street(self, xyxy: tuple[int, int, int, int]) -> Image:

@@ -42,6 +42,9 @@ _CARS_APART_M = 5.5
 #: Somebody with a hard shadow looks like a thing up to this long.
 _PERSON_AND_SHADOW_M = 3.2
 
+#: At a mean brightness below this people's outlines drown in the noise: they are not recognised.
+_DARK_LEVEL = 60.0
+
 #: Kinds of zone that win where zones meet.
 _PREFERRED = {
     Shape.VEHICLE: ("fire_lane", "no_parking"),
@@ -82,6 +85,7 @@ class _Known(msgspec.Struct):
     sizing: Sizing | None
     zone: Zone | None
     announced: bool = False
+    maybe_person: bool = False  #: told of, but not shown
     last_told_ns: int = 0
     pictured_slot: int = -1
     snapshot: str = ""
@@ -279,6 +283,11 @@ class _View:
             if not known.announced:
                 if self._is_person(one, known, frame, pose, projector):
                     continue
+                known.maybe_person = (
+                    foreground.level < _DARK_LEVEL
+                    and known.sizing is not None
+                    and known.sizing.length_m <= _PERSON_AND_SHADOW_M
+                )
                 told.append(("new", frame.time_ns - one.stopped_ns, one, known))
             # A hidden object is told of when it shows again: nobody saw it meanwhile.
             elif frame.time_ns - known.last_told_ns >= due_ns and one.seen_ns == frame.time_ns:
@@ -295,7 +304,11 @@ class _View:
         return observations, self._negative(pictures, pose, foreground, projector)
 
     def _evidence_numbers(self) -> set[int]:
-        return {number for number, known in self._known.items() if known.zone is not None}
+        return {
+            number
+            for number, known in self._known.items()
+            if known.zone is not None and not known.maybe_person
+        }
 
     def _shown(self) -> tuple[Shown, ...]:
         """What stays visible: vehicles and heaps in zones, not people."""
@@ -358,7 +371,10 @@ class _View:
             return None
         assert self._statics is not None
         visible = self._statics.visible(self._evidence_numbers())
-        hide = private_mask(foreground.faint, foreground.fast, visible)
+        # Whoever waits may hardly differ from the street in the dark.
+        others = cv2.bitwise_and(self._statics.held, cv2.bitwise_not(visible))
+        faint = cv2.bitwise_or(foreground.faint, others).astype(np.uint8, copy=False)
+        hide = private_mask(faint, foreground.fast, visible)
         hovering = pose != self.pose
         if hovering:
             # The masks are those of the first pose of the view, up to a metre away.

@@ -26,6 +26,9 @@ _MIN_AREA_PX = 14
 #: Pixels that came to rest this much later than the rest belong to something else.
 _ARRIVAL_SPREAD_S = 2.5
 
+#: Pieces of a region that are smaller than this share of the largest belong to something else.
+_STRAY_RATIO = 0.15
+
 #: A region larger than this share of the picture is a change of light.
 _LIGHT_AREA_RATIO = 0.35
 
@@ -169,7 +172,7 @@ class StaticObjects:
         # as well as how bright it is.
         if as_it_was < 0.5 and _alike(now, one.looks, one.inside) > 0.85:
             as_it_was = 1.0
-        street = float(np.mean(foreground.slow[top:bottom, left:right][tell] == 0))
+        street = float(np.mean(foreground.stands[top:bottom, left:right][tell] == 0))
         if as_it_was >= 0.5 and street < 0.8:
             one.seen_ns = now_ns
             one.gone_since_ns = None
@@ -192,7 +195,7 @@ class StaticObjects:
         appeared: list[StaticObject] = []
         grown: list[StaticObject] = []
         evidence_s = foreground.evidence_s
-        free = (self.held == 0) & (foreground.slow > 0)
+        free = (self.held == 0) & (foreground.stands > 0)
         if np.count_nonzero(free & (evidence_s >= self._new_after_s)) < _MIN_AREA_PX // 2:
             return appeared, grown
         standing: Mask = np.where(free & (evidence_s >= 0.6 * self._new_after_s), 255, 0).astype(
@@ -206,7 +209,7 @@ class StaticObjects:
             age_s = _oldest_age_s(ages_s[telling])
             if age_s < self._new_after_s:
                 continue
-            telling &= np.abs(ages_s - age_s) <= _ARRIVAL_SPREAD_S
+            telling = _without_strays(telling & (np.abs(ages_s - age_s) <= _ARRIVAL_SPREAD_S))
             found = _outline(*self._grow((left, top, right, bottom), telling, foreground))
             if found is None:
                 continue
@@ -367,6 +370,18 @@ def _oldest_age_s(ages_s: NDArray[np.float32]) -> float:
         if np.mean(np.abs(ages_s - age_s) <= _ARRIVAL_SPREAD_S) >= 0.2:
             return age_s
     return float(np.median(ages_s))
+
+
+def _without_strays(telling: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A region without the pieces that are small beside its largest one.
+
+    Of something that came a little later, a few pixels are always as old.
+    """
+    parts = find_blobs(telling.astype(np.uint8), reach_px=1)
+    if len(parts) < 2:
+        return telling
+    large = np.flatnonzero(parts.area_px >= _STRAY_RATIO * parts.area_px.max()) + 1
+    return np.asarray(np.isin(parts.labels, large))
 
 
 def was_removed(standing: Image, street: Image, changed: NDArray[np.bool_]) -> bool:

@@ -20,6 +20,7 @@ from ingest.vision_worker import zones_of
 from simulators.actors import Actor, ActorKind, Waypoint
 from simulators.cameras import CameraSimulator, background_actors
 from simulators.rendering import CityPainter, Plane
+from simulators.views import CONDITIONS
 from vision.darkroom import Darkroom
 from vision.pipeline import STATIC_OBJECT, CameraPipeline, PipelineResult
 from vision.zones import Zone
@@ -129,8 +130,15 @@ class Street:
             waypoints=tuple(waypoints),
         )
 
-    def simulator(self, actors: Sequence[Actor]) -> CameraSimulator:
-        return CameraSimulator(self.camera.camera_id, self.city, actors, 7, self._painter)
+    def simulator(self, actors: Sequence[Actor], weather: str = "clear") -> CameraSimulator:
+        return CameraSimulator(
+            self.camera.camera_id,
+            self.city,
+            actors,
+            7,
+            self._painter,
+            conditions=lambda _: CONDITIONS[weather],
+        )
 
     def pipeline(self, pose: CameraPose | None = None) -> CameraPipeline:
         return CameraPipeline(
@@ -144,9 +152,10 @@ class Street:
         *,
         step_s: float = 1.0,
         change: Callable[[Frame, float], Frame] | None = None,
+        weather: str = "clear",
     ) -> Seen:
         """Run the scene; ``change`` may alter each frame, given its second."""
-        simulator, pipeline = self.simulator(actors), self.pipeline()
+        simulator, pipeline = self.simulator(actors, weather), self.pipeline()
         results = []
         for number in range(math.ceil(to_s / step_s)):
             frame = simulator.frame(EPOCH_NS + round(number * step_s * S))

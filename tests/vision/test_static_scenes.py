@@ -54,6 +54,16 @@ def test_a_parked_car_is_told_of_once_in_its_place(
     assert 100 + 10 <= (end.observed_ns - street.EPOCH_NS) / street.S <= 100 + 18
 
 
+@pytest.mark.parametrize("weather", ["night", "wet-night"])
+@pytest.mark.parametrize(("kind", "zone"), [("car", "no_parking"), ("waste", "pavement")])
+def test_what_stands_in_the_dark_is_told_of_once(street: Any, weather: str, kind: Any, zone: str):
+    thing = street.stays(kind, zone, share=0.55, from_s=22, to_s=90)
+    seen = street.watch([*street.traffic, thing], 120, weather=weather)
+    [new], [_] = seen.phases("new"), seen.phases("end")
+    assert new.labels["zone_kind"] == zone
+    assert street.away_m(thing, new) < 4.0
+
+
 def test_a_car_that_leaves_after_a_minute_never_reaches_two(street: Any):
     car = street.stays("car", "no_parking", share=0.4, from_s=30, to_s=90)
     seen = street.watch([*street.traffic, car], 120)
