@@ -28,23 +28,43 @@ from core.settings import Settings, load_settings
 _GROUPS = ("exclusion", "geo", "outbox", "vision")
 
 
-class _LazyGroups(TyperGroup):
-    """Finds the groups of commands that live elsewhere."""
+#: The commands in the order of the help text, under what one wants to do with them.
+_PANELS = {
+    "运行 Run": ("demo", "run", "check", "health", "backup", "restore"),
+    "查看 See what happened": ("explain", "trace", "ledger", "quarantine", "archive"),
+    "告知与例外 Tell others, and what is no incident": ("outbox", "exclusion"),
+    "地图与视觉 Map and cameras": ("geo", "vision"),
+    "录制与回放 Record and replay": ("record", "replay", "import", "score", "incident", "backtest"),
+    "模拟 Simulate": ("simulate", "day", "workers", "scenes"),
+    "自建 Your own": ("scenario", "connector", "docs"),
+}
+
+
+class _Commands(TyperGroup):
+    """Finds the groups of commands that live elsewhere, and sorts all for the help text."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of all commands."""
-        return [*super().list_commands(ctx), *_GROUPS]
+        known = {*super().list_commands(ctx), *_GROUPS}
+        in_order = [name for names in _PANELS.values() for name in names if name in known]
+        return in_order + sorted(known.difference(in_order))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command by its name; None where there is none."""
         if cmd_name in _GROUPS:
-            return typer.main.get_command(import_module(f"commands.{cmd_name}").app)
-        return super().get_command(ctx, cmd_name)
+            command: Any = typer.main.get_command(import_module(f"commands.{cmd_name}").app)
+            command.name = cmd_name
+        else:
+            command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            panels = [panel for panel, names in _PANELS.items() if cmd_name in names]
+            command.rich_help_panel = panels[0] if panels else None
+        return command
 
 
 app = typer.Typer(
     name="qingniao",
-    cls=_LazyGroups,
+    cls=_Commands,
     help="青鸟: from what a city's sensors, drones and cameras notice to the person who must act.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

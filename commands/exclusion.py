@@ -21,6 +21,8 @@ _TIMEOUT_S = 15.0
 app = typer.Typer(
     help="What is no incident: permits, planned works, maintenance windows, silences.",
     no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
 )
 console = Console()
 

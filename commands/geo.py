@@ -33,6 +33,7 @@ app = typer.Typer(
     help="图层 Map layers: check one, take it in, ask where a point is.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
 )
 console = Console()
 

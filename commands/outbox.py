@@ -20,7 +20,10 @@ from core.units import NS_PER_S, ns_to_rfc3339, rfc3339_to_ns
 from store.outbox import Outbox, Subscriber
 
 app = typer.Typer(
-    no_args_is_help=True, help="Who is told of incidents (MQTT, webhooks), and telling it again."
+    help="Who is told of incidents (MQTT, webhooks), and telling it again.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
 )
 console = Console()
 

@@ -36,6 +36,7 @@ app = typer.Typer(
     help="视觉 Cameras: see what would be noticed in a clip or stream.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
 )
 app.command()(changes)
 console = Console()
