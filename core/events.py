@@ -7,6 +7,7 @@ Rules know no cases: a rule says that something began (raise), goes on (still) o
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -99,13 +100,41 @@ class EventBatch(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
     Written for every batch, also when it has no event: it moves the partition's frontier,
     and with it the watermark by which the sequencer orders decisions (docs/decisions/0007).
     ``exclusions`` are records that came with the batch; they count before its events.
-    ``tallies`` say what became of the batch's observations, for the ledger.
+    ``tallies`` say what became of the batch's observations, for the ledger. Where the batch held
+    several rounds, this is its last one; ``earlier`` are those before it, in order, each to be
+    decided on by itself.
     """
 
     stamp: Stamp
     events: tuple[Event, ...] = ()
     tallies: tuple[Tally, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
+    earlier: tuple[EventBatch, ...] = ()
+
+    @property
+    def all_events(self) -> tuple[Event, ...]:
+        """The events of all its rounds, in order."""
+        return (*(event for one in self.earlier for event in one.events), *self.events)
+
+
+def one_record(rounds: Sequence[EventBatch]) -> EventBatch:
+    """The rounds of one observation batch as one record.
+
+    Example:
+        >>> stamp = Stamp(ingest_id="i", sequence=1, partition=0, watermark_ns=0, logged_ns=0)
+        >>> len(one_record([EventBatch(stamp=stamp)] * 3).earlier)
+        2
+    """
+    *before, last = rounds
+    if not before:
+        return last
+    return msgspec.structs.replace(
+        last,
+        tallies=tuple(tally for one in rounds for tally in one.tallies),
+        earlier=tuple(
+            msgspec.structs.replace(one, tallies=()) if one.tallies else one for one in before
+        ),
+    )
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -119,6 +119,10 @@ class SparseTexts(msgspec.Struct, frozen=True, gc=False):
 class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs", gc=False):
     """Observations as columns; a batch of no rows is a tick: only time has passed.
 
+    A recording that is played fast comes as many rounds of a few rows: ``rounds`` lets one log
+    record hold several, each with a stamp of its own. What follows from the batch must be as if
+    each had been a batch; the stamp of the batch is that of its last round.
+
     ``deliveries`` is what ingest needs at its next start to know a repeated message; see
     :mod:`ingest.repeats`.
     """
@@ -138,9 +142,29 @@ class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs", gc=
     labels: dict[str, SparseTexts]
     snapshots: dict[int, list[str]]
     deliveries: bytes = b""  # int64, shape (m, 2): message key, time of receipt
+    rounds: bytes = b""  # int64, shape (k, 4), see round_table; empty where it is one round
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def round_table(self) -> NDArray[np.int64]:
+        """Shape (k, 4), k from 1: behind its last row, sequence, watermark_ns, logged_ns."""
+        if self.rounds:
+            return np.frombuffer(self.rounds, np.int64).reshape(-1, 4)
+        stamp = self.stamp
+        return np.array([[len(self), stamp.sequence, stamp.watermark_ns, stamp.logged_ns]])
+
+    def round_stamps(self) -> list[Stamp]:
+        """The stamp of each round."""
+        if not self.rounds:
+            return [self.stamp]
+        return [
+            msgspec.structs.replace(
+                self.stamp, sequence=sequence, watermark_ns=watermark_ns, logged_ns=logged_ns
+            )
+            for _, sequence, watermark_ns, logged_ns in self.round_table.tolist()
+        ]
 
     @property
     def observed_ns(self) -> NDArray[np.int64]:
@@ -358,8 +382,12 @@ def decode_batch(data: bytes) -> ObservationBatch:
         and len(batch.observed) == len(batch.received) == len(batch.sequences) == 8 * n
         and len(batch.flags) == n
         and len(batch.positions) == 40 * n
+        and len(batch.rounds) % 32 == 0
     ):
         raise DecodeError("bad_batch", f"columns of a batch of {n} rows differ in length")
+    ends = batch.round_table[:, 0]
+    if ends[-1] != n or np.any(np.diff(ends, prepend=0) < 0):
+        raise DecodeError("bad_batch", f"rounds of a batch of {n} rows end at {ends.tolist()}")
     return batch
 
 

@@ -267,6 +267,18 @@ class FenceTracker:
             self._advance(watermark_ns, found)
         return _in_order(found)
 
+    def is_due(self, watermark_ns: int) -> bool:
+        """Whether the passing of time to an instant may change anything but the instant."""
+        if watermark_ns <= self._watermark_ns:
+            return False
+        if self._swept_ns < 0 or watermark_ns - self._swept_ns >= self._lost_ns // 8:
+            return True
+        if self._is_timed and np.any(self._heads >= 0):
+            return True
+        earliest_ns = int(self._held.times.min(initial=np.iinfo(np.int64).max))
+        until = (one.until_ns for one in self._expected.values())
+        return watermark_ns >= min(until, default=earliest_ns) or watermark_ns >= earliest_ns
+
     def advance(self, watermark_ns: int) -> list[Crossing]:
         """Take it that no position before an instant comes any more: timers run to there."""
         found, self._untold = self._untold, []

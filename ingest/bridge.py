@@ -9,8 +9,10 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from core import topics
 from core.clock import Clock, SystemClock
@@ -38,6 +40,9 @@ log = logging.getLogger("ingest.bridge")
 #: that the log on Kafka takes.
 ROUND_BYTES = 1024 * 1024
 
+#: Rounds that may share a record, so that one of ticks alone stays small.
+MAX_ROUNDS = 1024
+
 #: What was received is written to the log so often (wall seconds).
 METER_S = 1.0
 
@@ -57,11 +62,13 @@ class Bridge:
     Each round takes all that has arrived, writes one record to every partition (empty where
     a partition got nothing, so that its frontier moves), waits until they are durable, and
     acknowledges. Where nothing comes for a while and the source is live, the records are
-    ticks: only time has passed.
+    ticks: only time has passed. Rounds of a source that has more at hand share records, each
+    with its own place in the order, its own watermark and time.
 
     Args:
         source: Where messages come from. A source with an attribute ``live`` that is False
-            gets no ticks: while we are cut off, silence means nothing.
+            gets no ticks: while we are cut off, silence means nothing. While its attribute
+            ``more_at_hand`` is True it gives the next round without a pause.
         log_writer: The log.
         clock: City time.
         city: Name of the city; messages of others are rejected.
@@ -106,6 +113,7 @@ class Bridge:
         self._inflight = inflight
         self._recording = recording
         self._last_round_ns = clock.now_ns()
+        self._gathered = _Gathered()
 
         self._meter = Meter(ingest_id)
         self._metered_s = time.monotonic()
@@ -140,19 +148,19 @@ class Bridge:
                     pending = asyncio.ensure_future(_next(batches))
                 done, _ = await asyncio.wait({pending}, timeout=self._tick_wall_s)
                 if not done:
+                    await self._write_gathered()
                     await self._write_meter_if_due()
                     await self._tick_if_due()
                     continue
                 task, pending = pending, None
                 try:
-                    messages = task.result()
+                    await self._take(task.result())
+                    while self._more_at_hand():
+                        await self._take(await anext(batches))
                 except StopAsyncIteration:
+                    await self._write_gathered()
                     await self._write_meter()
                     return
-                if messages:
-                    await self.carry(messages)
-                else:
-                    await self._tick_if_due()
         finally:
             if pending is not None:
                 pending.cancel()
@@ -165,29 +173,86 @@ class Bridge:
         Raises:
             ServiceError: The log failed; what it did not take was not acknowledged.
         """
-        for part in _parts(messages):
-            await self._carry_part(part)
+        await self._gather(messages)
+        await self._write_gathered()
 
-    async def _carry_part(self, messages: Sequence[RawMessage]) -> None:
-        settled = self._repeats.settle(messages)
-        observations, rejections = decode_messages(settled, city=self._city)
-        if observations:
-            # A device clock may run ahead; time has not.
-            newest_ns = max([min(one.observed_ns, one.received_ns) for one in observations])
-            self._advance_to(newest_ns - self._lateness_ns)
+    async def tick(self) -> None:
+        """Write that only time has passed.
+
+        Raises:
+            ServiceError: The log failed.
+        """
+        await self._gather_tick()
+        await self._write_gathered()
+        await self._write_meter()
+
+    async def _take(self, messages: Sequence[RawMessage]) -> None:
+        """Carry what the source gave; rounds that come without a pause share their records."""
+        if messages:
+            await self._gather(messages)
+        elif self._is_tick_due():
+            await self._gather_tick()
+        if not self._more_at_hand():
+            await self._write_gathered()
+
+    def _more_at_hand(self) -> bool:
+        return bool(getattr(self._source, "more_at_hand", False))
+
+    async def _gather(self, messages: Sequence[RawMessage]) -> None:
+        for part in _parts(messages):
+            settled = self._repeats.settle(part)
+            observations, rejections = decode_messages(settled, city=self._city)
+            payload_bytes = sum(len(one.payload) for one in part)
+            oldest_ns = min((one.observed_ns for one in observations), default=self.watermark_ns)
+            if not self._gathered.has_room(len(observations), payload_bytes, oldest_ns):
+                await self._write_gathered()
+            self._gathered.payload_bytes += payload_bytes
+            if observations:
+                # A device clock may run ahead; time has not.
+                newest_ns = max([min(one.observed_ns, one.received_ns) for one in observations])
+                self._advance_to(newest_ns - self._lateness_ns)
+            self._gathered.settled += settled
+            self._gathered.rejections += rejections
+            # Usually one round; a SenML pack may hold more observations than a record. Cut before
+            # they are dealt out, so that a round is the same however many partitions there are.
+            for start in range(0, max(1, len(observations)), MAX_BATCH):
+                self._gather_round(observations[start : start + MAX_BATCH])
+            self._gathered.carried.append((self._last_round_ns, part))
+
+    async def _gather_tick(self) -> None:
+        if not self._gathered.has_room(0, 0, self.watermark_ns):
+            await self._write_gathered()
+        self._advance_to(self._clock.now_ns() - self._lateness_ns)
+        self._gather_round([])
+        self._gathered.carried.append((self._last_round_ns, ()))
+
+    def _gather_round(self, rows: Sequence[Observation]) -> None:
+        self._last_round_ns = self._clock.now_ns()
+        self._gathered.add(rows, self.watermark_ns, self._last_round_ns)
+
+    async def _write_gathered(self) -> None:
+        """Write what was gathered, then acknowledge it.
+
+        Raises:
+            ServiceError: The log failed.
+        """
+        gathered, self._gathered = self._gathered, _Gathered()
+        if not gathered.rounds:
+            return
         first = self.sequence + 1
         rejections = [
             msgspec.structs.replace(one, ingest_id=self._ingest_id, sequence=first)
-            for one in rejections
+            for one in gathered.rejections
         ]
+        messages = [message for _, part in gathered.carried for message in part]
         # Counted here, before anything is written: what the log loses is then still known.
-        carried: list[Observation | Rejection] = [*observations, *rejections]
+        carried: list[Observation | Rejection] = [*gathered.observations(), *rejections]
         accounts = accounts_of(
             [one.source for one in carried], [one.received_ns for one in carried]
         )
         try:
             await self._write_rejections(rejections)
-            await self._write_observations(observations, DeliveryWriter(settled))
+            await self._write_observations(gathered)
             self._meter.count(accounts, len(messages))
             self._meter.cover(first, self.sequence)
             await self._write_meter_if_due()
@@ -199,28 +264,22 @@ class Bridge:
             )
             raise
         if self._recording is not None:
-            self._recording.carried(messages)
-        self._source.acknowledge(messages)
-        self._count(messages, observations, rejections)
+            for instant_ns, part in gathered.carried:
+                if part:
+                    self._recording.carried(part)
+                else:
+                    self._recording.ticked(instant_ns)
+        self.ticks += sum(not part for _, part in gathered.carried)
+        if messages:
+            self._source.acknowledge(messages)
+            self._count(messages, gathered.observations(), rejections)
 
-    async def tick(self) -> None:
-        """Write that only time has passed.
-
-        Raises:
-            ServiceError: The log failed.
-        """
-        self._advance_to(self._clock.now_ns() - self._lateness_ns)
-        first = self.sequence + 1
-        await self._write_observations([], DeliveryWriter([]))
-        if self._recording is not None:
-            self._recording.ticked(self._last_round_ns)
-        self._meter.cover(first, self.sequence)
-        await self._write_meter()
-        self.ticks += 1
+    def _is_tick_due(self) -> bool:
+        due = self._clock.now_ns() - self._last_round_ns >= self._tick_ns
+        return due and bool(getattr(self._source, "live", True))
 
     async def _tick_if_due(self) -> None:
-        due = self._clock.now_ns() - self._last_round_ns >= self._tick_ns
-        if due and getattr(self._source, "live", True):
+        if self._is_tick_due():
             await self.tick()
 
     async def _write_meter_if_due(self) -> None:
@@ -274,47 +333,48 @@ class Bridge:
     def _advance_to(self, watermark_ns: int) -> None:
         self.watermark_ns = max(self.watermark_ns, min(watermark_ns, self._clock.now_ns()))
 
-    async def _write_observations(
-        self, observations: list[Observation], deliveries: DeliveryWriter
-    ) -> None:
-        # Usually one round; a SenML pack may hold more observations than a record. Cut before
-        # they are dealt out, so that a round is the same however many partitions there are.
+    async def _write_observations(self, gathered: _Gathered) -> None:
+        deliveries = DeliveryWriter(gathered.settled)
         records: list[tuple[int, bytes]] = []
         started_ns = time.monotonic_ns()
-        for start in range(0, max(1, len(observations)), MAX_BATCH):
-            records += self._round(self._dealt(observations[start : start + MAX_BATCH]), deliveries)
-            await asyncio.sleep(0)  # packs are many rounds; the API is served between them
+        for rounds in gathered.by_record():
+            records += self._records(rounds, deliveries)
+            await asyncio.sleep(0)  # packs are many records; the API is served between them
         # Durable together: packs would else wait for the disk once per 512 observations.
         await self._log.append_all(topics.OBSERVATIONS, records)
         metrics.RECORDS.labels(topics.OBSERVATIONS).inc(len(records))
         self.append_s = (time.monotonic_ns() - started_ns) / NS_PER_S
 
-    def _dealt(self, observations: list[Observation]) -> list[list[Observation]]:
-        """Observations by partition."""
-        if self._partitions == 1:
-            return [observations]
-        rows: list[list[Observation]] = [[] for _ in range(self._partitions)]
-        for one in observations:
-            rows[partition_of(one.thing_id, self._partitions)].append(one)
-        return rows
-
-    def _round(
-        self, rows: Sequence[Sequence[Observation]], deliveries: DeliveryWriter
+    def _records(
+        self, rounds: Sequence[_Gathered.Round], deliveries: DeliveryWriter
     ) -> list[tuple[int, bytes]]:
         """One record for every partition, in the order of the sequence."""
-        logged_ns = self._last_round_ns = self._clock.now_ns()
+        parts: list[list[Observation]] = [[] for _ in range(self._partitions)]
+        tables: list[list[tuple[int, int, int, int]]] = [[] for _ in range(self._partitions)]
+        for one in rounds:
+            if self._partitions == 1:
+                parts[0] += one.rows
+            else:
+                for row in one.rows:
+                    parts[partition_of(row.thing_id, self._partitions)].append(row)
+            for part, table in zip(parts, tables, strict=True):
+                self.sequence += 1
+                table.append((len(part), self.sequence, one.watermark_ns, one.logged_ns))
         records = []
-        for partition, part in enumerate(rows):
-            self.sequence += 1
+        for partition, (part, table) in enumerate(zip(parts, tables, strict=True)):
+            _, sequence, watermark_ns, logged_ns = table[-1]
             stamp = Stamp(
                 ingest_id=self._ingest_id,
-                sequence=self.sequence,
+                sequence=sequence,
                 partition=partition,
-                watermark_ns=self.watermark_ns,
+                watermark_ns=watermark_ns,
                 logged_ns=logged_ns,
                 wall_ns=time.monotonic_ns(),
             )
-            records.append((partition, encode_batch(pack(part, stamp, deliveries.of(part)))))
+            batch = pack(part, stamp, deliveries.of(part))
+            if len(table) > 1:
+                batch = msgspec.structs.replace(batch, rounds=np.array(table, np.int64).tobytes())
+            records.append((partition, encode_batch(batch)))
         return records
 
     async def _write_rejections(self, rejections: list[Rejection]) -> None:
@@ -354,6 +414,61 @@ class Bridge:
             metrics.CLOCK_SKEW.labels("clock_ahead" if skew_s > 0 else "clock_behind").inc()
         for rejection in rejections:
             metrics.REJECTIONS.labels(rejection.reason).inc()
+
+
+class _Gathered:
+    """Rounds that are decoded and not yet written."""
+
+    class Round(NamedTuple):
+        """Rows with the watermark and the city time after them."""
+
+        rows: Sequence[Observation]
+        watermark_ns: int
+        logged_ns: int
+
+    def __init__(self) -> None:
+        self.rounds: list[_Gathered.Round] = []
+        self.rejections: list[Rejection] = []
+        self.settled: list[RawMessage] = []
+        #: City time and messages as the source gave them; no messages where it was a tick.
+        self.carried: list[tuple[int, Sequence[RawMessage]]] = []
+        self.payload_bytes = 0
+        self._rows = 0
+
+    def has_room(self, rows: int, payload_bytes: int, oldest_ns: int) -> bool:
+        """Whether so many rows may join, of which the oldest was observed at an instant.
+
+        Late ones begin anew: what holds by now must not depend on who shares a record.
+        """
+        if not self.rounds:
+            return True
+        return (
+            self._rows + rows <= MAX_BATCH
+            and self.payload_bytes + payload_bytes <= ROUND_BYTES
+            and len(self.rounds) < MAX_ROUNDS
+            and oldest_ns >= self.rounds[-1].watermark_ns
+        )
+
+    def add(self, rows: Sequence[Observation], watermark_ns: int, logged_ns: int) -> None:
+        """Take a round in."""
+        self.rounds.append(_Gathered.Round(rows, watermark_ns, logged_ns))
+        self._rows += len(rows)
+
+    def by_record(self) -> Iterator[list[_Gathered.Round]]:
+        """The rounds that share a record; a pack's are too many for one."""
+        held: list[_Gathered.Round] = []
+        rows = 0
+        for one in self.rounds:
+            if held and rows + len(one.rows) > MAX_BATCH:
+                yield held
+                held, rows = [], 0
+            held.append(one)
+            rows += len(one.rows)
+        yield held
+
+    def observations(self) -> list[Observation]:
+        """All rows."""
+        return [row for one in self.rounds for row in one.rows]
 
 
 class Rate:

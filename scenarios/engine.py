@@ -12,7 +12,7 @@ still on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ from core.observations import KEY_GROUPS, ObservationBatch, key_group
 from core.units import NS_PER_S, seconds_to_ns
 from scenarios import kernels
 from scenarios.columns import Columns
-from scenarios.kernels import MAX_OBSERVATION_IDS, Edges, Rows
+from scenarios.kernels import MAX_OBSERVATION_IDS, Edges, Rounds, Rows
 from scenarios.model import Rule, Scenario, TagsView
 from scenarios.opinion import opinion_of, weighed
 from scenarios.rule_state import KEPT_COLUMNS, STATE_VERSION, RuleState, decode_state
@@ -113,22 +113,8 @@ class RuleEngine:
 
         The first start on a machine takes some seconds, later ones load from a cache.
         """
-        none = np.zeros(0, np.int32)
-        rows = Rows(
-            kind=none,
-            slot=none,
-            observed_ns=np.zeros(0, np.int64),
-            late=np.zeros(0, np.bool_),
-            measures=np.zeros((0, 1)),
-            answers=np.zeros((0, 1), np.int8),
-            hashes=np.zeros((0, 1)),
-            source=none,
-            ids=np.zeros((0, 2), np.uint64),
-            pictured=np.zeros(0, np.bool_),
-        )
-        arrays = (self._live, self._head, self._meta, self._out, self._scratch)
-        kernels.apply_rows(self._compiled.table, *arrays, rows, 0)
-        kernels.fire_timers(self._compiled.table, *arrays, self._changed, 0, 0)
+        for _ in self._run(_no_rows(), Rounds(np.zeros(1, np.int64), np.zeros(1, np.int64))):
+            pass
 
     def process(self, batch: ObservationBatch, tags: TagsView) -> list[Event]:
         """Apply one batch.
@@ -140,39 +126,58 @@ class RuleEngine:
         Returns:
             The edges that became known, by instant, then rule, then thing.
         """
-        found: list[tuple[int, int, Event]] = []
+        return [event for events in self.process_rounds(batch, tags) for event in events]
+
+    def process_rounds(self, batch: ObservationBatch, tags: TagsView) -> list[list[Event]]:
+        """Apply the rounds of a batch one after the other, time passing after each.
+
+        Args:
+            batch: Observations without repeats; may be empty.
+            tags: What the map says of its rows.
+
+        Returns:
+            For each round the edges that became known with it, by instant, then rule, then thing.
+        """
+        table = batch.round_table
+        found: list[tuple[int, int, int, Event]] = []
+        columns: Columns | None = None
+        rows, ends = _no_rows(), np.zeros(len(table), np.int64)
+        late = np.zeros(0, np.bool_)
         if len(batch):
             kinds = self._compiled.kinds
             codes = np.array([kinds.get(kind, -1) for kind in batch.kinds], np.int32)
-            columns = self._apply(batch, tags, codes, found)
+            slots, late = self._mark_late(batch, codes)
+            columns = Columns(batch, tags, self._registered[slots] & (slots >= 0))
+            if np.any((codes >= 0) & ~late):
+                rows, ends = self._rows(columns, codes, slots, late), table[:, 0].copy()
             if REPORT_KIND in batch.kinds:
                 self._report(columns, found)
-        if batch.stamp.watermark_ns > self._watermark_ns:
-            self._watermark_ns = batch.stamp.watermark_ns
-            self._fire_timers(batch, found)
-            if self._watermark_ns - self._swept_ns >= _SWEEP_EVERY_NS:
-                self._sweep()
-        found.sort(key=lambda one: (one[0], one[1], one[2].thing_id))
-        return [event for _, _, event in found]
+        rounds = Rounds(ends=ends, watermarks_ns=table[:, 2].copy())
+        for _ in self._run(rows, rounds):
+            self._take_edges(batch, columns, found)
+            self._keep_touched(batch, columns)
+        self.late_count += int(late.sum())  # the kernel marks those that time has overtaken
+        self._watermark_ns = max(self._watermark_ns, int(rounds.watermarks_ns.max()))
+        if self._watermark_ns - self._swept_ns >= _SWEEP_EVERY_NS:
+            self._sweep()
+        found.sort(key=lambda one: (one[0], one[1], one[2], one[3].thing_id))
+        told: list[list[Event]] = [[] for _ in table]
+        for number, _, _, event in found:
+            told[number].append(event)
+        return told
 
-    def _apply(
+    def _rows(
         self,
-        batch: ObservationBatch,
-        tags: TagsView,
+        columns: Columns,
         codes: NDArray[np.int32],
-        found: list[tuple[int, int, Event]],
-    ) -> Columns:
-        slots, late = self._mark_late(batch, codes)
-        registered = self._registered[slots] & (slots >= 0)
-        columns = Columns(batch, tags, registered)
-        if not np.any((codes >= 0) & ~late):
-            self.late_count += int(late.sum())
-            return columns
-        compiled = self._compiled
+        slots: NDArray[np.int32],
+        late: NDArray[np.bool_],
+    ) -> Rows:
+        batch, compiled = columns.batch, self._compiled
         pictured = np.zeros(len(batch), np.bool_)
         pictured[list(batch.snapshots)] = True
         sources = [self._sources.setdefault(one, len(self._sources)) for one in batch.sources]
-        rows = Rows(
+        return Rows(
             kind=codes,
             slot=slots,
             observed_ns=batch.observed_ns.copy(),  # writable like all: the kernels know one type
@@ -185,26 +190,13 @@ class RuleEngine:
             pictured=pictured,
         )
 
-        def apply_from(row: int) -> int:
+    def _run(self, rows: Rows, rounds: Rounds) -> Iterator[None]:
+        """Call the kernel until it is through; its edges must be taken away after each call."""
+        done = np.zeros(kernels.DONE, np.int64)
+        done[kernels.PASSED_NS] = self._watermark_ns
+        while done[kernels.ROUND] < len(rounds.ends):
             self._make_room()
-            return kernels.apply_rows(
-                compiled.table,
-                self._live,
-                self._head,
-                self._meta,
-                self._out,
-                self._scratch,
-                rows,
-                row,
-            )
-
-        self._drain(apply_from, len(batch), batch, columns, found)
-        self.late_count += int(late.sum())
-        return columns
-
-    def _fire_timers(self, batch: ObservationBatch, found: list[tuple[int, int, Event]]) -> None:
-        def fire_from(block: int) -> int:
-            return kernels.fire_timers(
+            kernels.run_rounds(
                 self._compiled.table,
                 self._live,
                 self._head,
@@ -212,50 +204,34 @@ class RuleEngine:
                 self._out,
                 self._scratch,
                 self._changed,
-                self._watermark_ns,
-                block,
+                rows,
+                rounds,
+                done,
             )
+            yield
+            self._meta[kernels.OUT] = self._meta[kernels.TOUCHED] = 0
 
-        blocks = (int(self._meta[kernels.TOP]) + kernels.BLOCK - 1) // kernels.BLOCK
-        self._drain(fire_from, blocks, batch, None, found)
-
-    def _drain(
-        self,
-        work: Callable[[int], int],
-        end: int,
-        batch: ObservationBatch,
-        columns: Columns | None,
-        found: list[tuple[int, int, Event]],
-    ) -> None:
-        """Call a kernel until it is through, taking its edges away whenever it has no room."""
-        done = 0
-        while True:
-            done = work(done)
-            out, live, meta = self._out, self._live, self._meta
-            if meta[kernels.OUT]:
-                self._take_edges(batch, columns, found)
-            touched = set(out.touched[: meta[kernels.TOUCHED]].tolist())
-            for entry in touched if columns is not None else ():
-                if live.phase[entry] == kernels.FREE:
-                    continue
-                if (row := int(live.place_row[entry])) >= 0:
-                    assert columns is not None
-                    self._places[entry] = columns.place(row)
-                    live.place_row[entry] = kernels.KEPT
-                if (row := int(live.snap_row[entry])) >= 0:
-                    self._snapshots[entry] = batch.snapshots[row][-MAX_SNAPSHOTS:]
-                    live.snap_row[entry] = kernels.KEPT
-                elif row == kernels.NONE:
-                    self._snapshots.pop(entry, None)
-            meta[kernels.OUT] = meta[kernels.TOUCHED] = 0
-            if done >= end:
-                return
+    def _keep_touched(self, batch: ObservationBatch, columns: Columns | None) -> None:
+        """Keep place and pictures of the entries that rows of the batch were about."""
+        out, live, meta = self._out, self._live, self._meta
+        for entry in set(out.touched[: meta[kernels.TOUCHED]].tolist()):
+            if live.phase[entry] == kernels.FREE:
+                continue
+            if (row := int(live.place_row[entry])) >= 0:
+                assert columns is not None
+                self._places[entry] = columns.place(row)
+                live.place_row[entry] = kernels.KEPT
+            if (row := int(live.snap_row[entry])) >= 0:
+                self._snapshots[entry] = batch.snapshots[row][-MAX_SNAPSHOTS:]
+                live.snap_row[entry] = kernels.KEPT
+            elif row == kernels.NONE:
+                self._snapshots.pop(entry, None)
 
     def _take_edges(
         self,
         batch: ObservationBatch,
         columns: Columns | None,
-        found: list[tuple[int, int, Event]],
+        found: list[tuple[int, int, int, Event]],
     ) -> None:
         """Turn the kernel's edges into events."""
         out, compiled = self._out, self._compiled
@@ -303,12 +279,13 @@ class RuleEngine:
                 snapshots=tuple(pictures),
                 wall_ns=batch.stamp.wall_ns,
             )
-            found.append((at_ns, index, event))
+            found.append((int(out.round[n]), at_ns, index, event))
 
-    def _report(self, columns: Columns, found: list[tuple[int, int, Event]]) -> None:
+    def _report(self, columns: Columns, found: list[tuple[int, int, int, Event]]) -> None:
         """A citizen's report raises at once and keeps no state; its id makes it idempotent."""
         batch = columns.batch
         scenarios, texts = batch.label("scenario"), batch.label("text")
+        ends = batch.round_table[:, 0]
         for row, kind in enumerate(batch.kinds):
             if kind != REPORT_KIND:
                 continue
@@ -342,7 +319,8 @@ class RuleEngine:
                 snapshots=tuple(batch.snapshots.get(row, ())[:MAX_SNAPSHOTS]),
                 wall_ns=batch.stamp.wall_ns,
             )
-            found.append((time_ns, len(self._compiled.rules), event))
+            number = int(np.searchsorted(ends, row, side="right"))
+            found.append((number, time_ns, len(self._compiled.rules), event))
 
     # ---- things -----------------------------------------------------------------------------
 
@@ -573,6 +551,22 @@ class RuleEngine:
                 self._snapshots[entry] = state.snapshots[old]
         self._meta[kernels.TOP], self._meta[kernels.RING_TOP] = count, len(ring_of)
         kernels.link(self._compiled.table, live, self._head, self._meta)
+
+
+def _no_rows() -> Rows:
+    none = np.zeros(0, np.int32)
+    return Rows(
+        kind=none,
+        slot=none,
+        observed_ns=np.zeros(0, np.int64),
+        late=np.zeros(0, np.bool_),
+        measures=np.zeros((0, 1)),
+        answers=np.zeros((0, 1), np.int8),
+        hashes=np.zeros((0, 1)),
+        source=none,
+        ids=np.zeros((0, 2), np.uint64),
+        pictured=np.zeros(0, np.bool_),
+    )
 
 
 def _grown(column: NDArray[Any], fill: Any) -> NDArray[Any]:

@@ -45,6 +45,9 @@ BLOCK = 256
 #: Places in ``meta``.
 TOP, FREED, RING_TOP, RING_FREED, OUT, TOUCHED, META = range(7)
 
+#: Places in ``done`` of :func:`run_rounds`.
+ROUND, ROW, AT_BLOCK, PASSED_NS, DONE = range(5)
+
 #: ``place_row`` and ``snap_row``: kept from an earlier batch; there is none.
 KEPT, NONE = -1, -2
 
@@ -104,6 +107,14 @@ class Edges(NamedTuple):
     id_count: I32
     ids: U64
     touched: I32
+    round: I32
+
+
+class Rounds(NamedTuple):
+    """Columns of the rounds of a batch: behind their last row, and the watermark after them."""
+
+    ends: I64
+    watermarks_ns: I64
 
 
 class Rows(NamedTuple):
@@ -592,9 +603,10 @@ def apply_rows(
     scratch: I32,
     rows: Rows,
     first: int,
+    end: int,
 ) -> int:
     """Apply rows from ``first`` on; gives the row to go on from when there is room again."""
-    for row in range(first, len(rows.kind)):
+    for row in range(first, end):
         kind = rows.kind[row]
         if kind < 0 or rows.late[row]:
             continue
@@ -627,7 +639,7 @@ def apply_rows(
         while i >= 0:
             scratch[s.rule[i]] = -1
             i = s.next[i]
-    return len(rows.kind)
+    return end
 
 
 @_compiled
@@ -664,6 +676,45 @@ def fire_timers(
             earliest = min(earliest, s.due_ns[i])
         s.block_due[block] = earliest
     return blocks
+
+
+@_compiled
+def run_rounds(
+    t: RuleTable,
+    s: Live,
+    head: I32,
+    meta: I64,
+    out: Edges,
+    scratch: I32,
+    changed: NDArray[np.bool_],
+    rows: Rows,
+    rounds: Rounds,
+    done: I64,
+) -> None:
+    """Apply the rows of each round, then let time pass to its watermark.
+
+    Args:
+        done: How far it came, and goes on from when there is room again: round, row, block,
+            and the watermark that time has passed to.
+    """
+    while done[ROUND] < len(rounds.ends):
+        number = done[ROUND]
+        before = meta[OUT]
+        end = rounds.ends[number]
+        done[ROW] = apply_rows(t, s, head, meta, out, scratch, rows, done[ROW], end)
+        through = done[ROW] == end
+        until = rounds.watermarks_ns[number]
+        if through and until > done[PASSED_NS]:
+            done[AT_BLOCK] = fire_timers(
+                t, s, head, meta, out, scratch, changed, until, done[AT_BLOCK]
+            )
+            through = done[AT_BLOCK] * BLOCK >= meta[TOP]
+        out.round[before : meta[OUT]] = number
+        if not through:
+            return
+        done[PASSED_NS] = max(done[PASSED_NS], until)
+        done[ROUND] += 1
+        done[AT_BLOCK] = 0
 
 
 @_compiled
@@ -755,4 +806,5 @@ def empty_edges(edges: int, touched: int) -> Edges:
         id_count=i32(edges),
         ids=np.zeros((edges, 2 * MAX_OBSERVATION_IDS), np.uint64),
         touched=i32(touched),
+        round=i32(edges),
     )

@@ -85,9 +85,15 @@ class DecisionWriter:
                     ack()
                     continue
                 self._acks[id(batch)] = ack
-                due.extend(self._sequencer.push(batch))
+                for one in (*batch.earlier, batch):
+                    due.extend(self._sequencer.push(one))
             rounds = [merge_round(batches) for batches in due]
-            acks = [self._acks.pop(id(batch)) for batches in due for batch in batches]
+            acks = [
+                self._acks.pop(id(batch))
+                for batches in due
+                for batch in batches
+                if id(batch) in self._acks
+            ]
             if any(map(self._concerns_store, rounds)):
                 self._wake_ns = await asyncio.to_thread(self._decide, rounds)
             for acknowledge in acks:

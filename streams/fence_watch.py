@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -75,19 +76,23 @@ class FenceWatch:
         tracker = FenceTracker(self.tracker.fences)
         tracker.update(["warm"], [0], [0.0], [0.0], watermark_ns=1)
 
-    def observe(self, batch: ObservationBatch, watermark_ns: int) -> ObservationBatch | None:
-        """What has become certain with a batch, as a batch of observations; None for nothing.
+    def observe(self, batch: ObservationBatch, watermark_ns: int) -> dict[int, ObservationBatch]:
+        """What has become certain with each round of a batch, as batches of observations.
 
         Args:
             batch: Its rows with a position count, unless their thing is fixed.
-            watermark_ns: Where time stood before the batch: it is when these were observed.
+            watermark_ns: Where time stood before the batch.
+
+        Returns:
+            By number of the round, where there is something; under the stamp of the round, but
+            for the watermark, which is that before the round: it is when these were observed.
         """
-        fences = self._fences_at(batch.stamp.watermark_ns)
-        if fences is not self.tracker.fences:
-            self.tracker.swap(fences)
         place = batch.place
         placed = np.isfinite(place[:, 0]) & np.isfinite(place[:, 1])
-        rows = [row for row in np.flatnonzero(placed).tolist() if self._moves(batch.thing_ids[row])]
+        rows = np.array(
+            [row for row in np.flatnonzero(placed).tolist() if self._moves(batch.thing_ids[row])],
+            np.int64,
+        )
         heights = {
             datum: batch.dense_measure(name)[rows]
             for datum, name in ALTITUDE_MEASURES.items()
@@ -97,21 +102,34 @@ class FenceWatch:
             if datum not in heights and other in heights:
                 heights[datum] = heights[other]
         speeds = np.column_stack([batch.dense_measure(name)[rows] for name in SPEED_MEASURES])
-        found = self.tracker.update(
-            [batch.thing_ids[row] for row in rows],
-            batch.observed_ns[rows],
-            place[rows, 0],
-            place[rows, 1],
-            heights=heights,
-            error_m=place[rows, 2],
-            speeds_mps=speeds,
-            watermark_ns=batch.stamp.watermark_ns,
-        )
-        if not found:
-            return None
-        stamp = msgspec.structs.replace(batch.stamp, watermark_ns=watermark_ns)
-        received_ns = batch.stamp.logged_ns
-        return pack([self._told(one, received_ns) for one in found], stamp)
+        stamps = batch.round_stamps()
+        starts = np.searchsorted(rows, [0, *batch.round_table[:, 0].tolist()]).tolist()
+        told: dict[int, ObservationBatch] = {}
+        for number, (begin, end) in enumerate(itertools.pairwise(starts)):
+            stamp = stamps[number]
+            fences = self._fences_at(stamp.watermark_ns)
+            if fences is not self.tracker.fences:
+                self.tracker.swap(fences)
+            if begin == end and not self.tracker.is_due(stamp.watermark_ns):
+                continue
+            some = slice(begin, end)
+            mine = rows[some]
+            found = self.tracker.update(
+                [batch.thing_ids[row] for row in mine.tolist()],
+                batch.observed_ns[mine],
+                place[mine, 0],
+                place[mine, 1],
+                heights={datum: values[some] for datum, values in heights.items()},
+                error_m=place[mine, 2],
+                speeds_mps=speeds[some],
+                watermark_ns=stamp.watermark_ns,
+            )
+            if found:
+                before_ns = stamps[number - 1].watermark_ns if number else watermark_ns
+                observations = [self._told(one, stamp.logged_ns) for one in found]
+                stamp = msgspec.structs.replace(stamp, watermark_ns=before_ns)
+                told[number] = pack(observations, stamp)
+        return told
 
     def _moves(self, thing_id: str) -> bool:
         device = self._devices.get(thing_id)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from core.city import Device
-from core.events import Event, EventBatch
+from core.events import Event, EventBatch, one_record
 from core.exclusions import EXCLUSION_KIND, Exclusion, decode_exclusion
 from core.ledger import tallies
 from core.observations import ObservationBatch, decode_batch
@@ -25,7 +25,7 @@ from streams.checkpoints import CHANGES, FENCES, IDS, Checkpoint, Part, Position
 from streams.dedup import Deduplicator
 from streams.enrich import fill_positions, tag_batch
 from streams.fence_watch import FenceWatch
-from streams.selection import select_rows
+from streams.selection import cut_rounds, select_rows
 
 
 class _Changes(msgspec.Struct, frozen=True, array_like=True):
@@ -53,20 +53,22 @@ class Processed(NamedTuple):
     duplicate_count: int
 
 
-def exclusions_in(batch: ObservationBatch) -> tuple[Exclusion, ...]:
-    """The records that a batch carries; ingest has checked them.
+def exclusions_in(batch: ObservationBatch) -> list[tuple[Exclusion, ...]]:
+    """The records that each round of a batch carries; ingest has checked them.
 
     Raises:
         InputError: One cannot be read.
     """
+    ends = batch.round_table[:, 0]
+    found: list[tuple[Exclusion, ...]] = [()] * len(ends)
     if EXCLUSION_KIND not in batch.kinds:
-        return ()
+        return found
     texts = batch.label("record")
-    return tuple(
-        decode_exclusion(texts.get(row, ""))
-        for row, kind in enumerate(batch.kinds)
-        if kind == EXCLUSION_KIND
-    )
+    for row, kind in enumerate(batch.kinds):
+        if kind == EXCLUSION_KIND:
+            number = int(np.searchsorted(ends, row, side="right"))
+            found[number] = (*found[number], decode_exclusion(texts.get(row, "")))
+    return found
 
 
 class PartitionWorker:
@@ -117,25 +119,41 @@ class PartitionWorker:
             batch = select_rows(batch, fresh)
         batch = fill_positions(batch, self._devices)
         tags = tag_batch(batch, self._tagger)
-        exclusions = exclusions_in(batch)
-        events = (*self._at_fences(batch), *self._engine.process(batch, tags))
-        position, counters = self.position, self.position.counters
+        rounds = [
+            EventBatch(stamp=stamp, events=tuple(events), exclusions=exclusions)
+            for stamp, events, exclusions in zip(
+                batch.round_stamps(),
+                self._events(batch, tags),
+                exclusions_in(batch),
+                strict=True,
+            )
+        ]
+        rounds[-1] = msgspec.structs.replace(rounds[-1], tallies=counted)
+        record = one_record(rounds)
+        counters = self.position.counters
         counters.accepted += len(batch)
         counters.duplicates += duplicate_count
-        counters.events += len(events)
-        position.applied_offset = offset
-        position.watermark_ns = max(position.watermark_ns, batch.stamp.watermark_ns)
-        records = EventBatch(
-            stamp=batch.stamp, events=events, tallies=counted, exclusions=exclusions
-        )
-        return Processed(batch, tags, records, duplicate_count)
+        counters.events += len(record.all_events)
+        self.position.applied_offset = offset
+        return Processed(batch, tags, record, duplicate_count)
 
-    def _at_fences(self, batch: ObservationBatch) -> Sequence[Event]:
-        """What rules say of things at fences; before the batch itself moves time on."""
-        if self._fences is None:
-            return ()
-        told = self._fences.observe(batch, self.position.watermark_ns)
-        return () if told is None else self._engine.process(told, tag_batch(told, self._tagger))
+    def _events(self, batch: ObservationBatch, tags: Tags) -> list[list[Event]]:
+        """The events of each round of a batch; time passes."""
+        position = self.position
+        told = {} if self._fences is None else self._fences.observe(batch, position.watermark_ns)
+        found: list[list[Event]] = []
+        # What is told of things at fences comes before the rest of its round moves time on.
+        borders = sorted({0, *told})
+        for number, part in zip(borders, cut_rounds(batch, borders), strict=True):
+            before: Sequence[Event] = ()
+            if number in told:
+                at_fences = told[number]
+                before = self._engine.process(at_fences, tag_batch(at_fences, self._tagger))
+            part_tags = tags if part is batch else tag_batch(part, self._tagger)
+            first, *others = self._engine.process_rounds(part, part_tags)
+            found += [[*before, *first], *others]
+        position.watermark_ns = max(position.watermark_ns, batch.stamp.watermark_ns)
+        return found
 
     def checkpoint(self) -> Checkpoint:
         """What is new since the last checkpoint, to be written now."""

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from core.events import EventBatch
+from core.events import EventBatch, one_record
 from core.observations import ObservationBatch, decode_batch
 from streams.partition import PartitionWorker, Processed
-from streams.selection import select_rows
+from streams.selection import cut_rounds, select_rows
 
 
 class Poisoned(NamedTuple):
@@ -32,7 +32,7 @@ def isolate(worker: PartitionWorker, offset: int, record: bytes) -> Isolated:
     """Apply a record of which something fails, by halves, until only that is left out.
 
     A failed attempt may have changed half of the state, so each starts from the last good one.
-    Time moves on only after all rows, as it does for a whole record.
+    Time moves on only after all rows of a round.
 
     Args:
         worker: In the state before the record; afterwards in the state after it.
@@ -44,6 +44,16 @@ def isolate(worker: PartitionWorker, offset: int, record: bytes) -> Isolated:
         Exception: No row fails by itself, but the passing of time does.
     """
     batch = decode_batch(record)
+    rounds = cut_rounds(batch, range(len(batch.round_table)))
+    done = [_isolate_round(worker, offset, part) for part in rounds]
+    return Isolated(
+        parts=[part for one in done for part in one.parts],
+        events=one_record([one.events for one in done]),
+        poisoned=[aside for one in done for aside in one.poisoned],
+    )
+
+
+def _isolate_round(worker: PartitionWorker, offset: int, batch: ObservationBatch) -> Isolated:
     before = msgspec.structs.replace(batch.stamp, watermark_ns=worker.position.watermark_ns)
     timeless = msgspec.structs.replace(batch, stamp=before)
     good = worker.dump()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from itertools import compress
 
 import msgspec
@@ -32,6 +34,11 @@ def select_rows(batch: ObservationBatch, keep: NDArray[np.bool_]) -> Observation
                 new_row[rows[kept]].astype(np.int32).tobytes(),
                 list(compress(column.values, kept.tolist())),
             )
+    rounds = b""
+    if batch.rounds:
+        table = batch.round_table.copy()
+        table[:, 0] = np.concatenate([[0], np.cumsum(keep)])[table[:, 0]]
+        rounds = table.tobytes()
     return msgspec.structs.replace(
         batch,
         ids=list(compress(batch.ids, chosen)),
@@ -47,4 +54,37 @@ def select_rows(batch: ObservationBatch, keep: NDArray[np.bool_]) -> Observation
         measures=measures,
         labels=labels,
         snapshots={int(new_row[row]): names for row, names in batch.snapshots.items() if keep[row]},
+        rounds=rounds,
     )
+
+
+def cut_rounds(batch: ObservationBatch, borders: Sequence[int]) -> list[ObservationBatch]:
+    """Cut a batch between rounds.
+
+    Args:
+        batch: Of one round or several.
+        borders: Number of the first round of each part, ascending from 0.
+
+    Returns:
+        The parts; each has the stamp of its last round.
+    """
+    table = batch.round_table
+    if len(borders) == 1:
+        return [batch]
+    row, parts = np.arange(len(batch)), []
+    stamps = batch.round_stamps()
+    for begin, end in itertools.pairwise((*borders, len(table))):
+        first = 0 if begin == 0 else table[begin - 1, 0]
+        part = select_rows(
+            msgspec.structs.replace(batch, rounds=b""), (row >= first) & (row < table[end - 1, 0])
+        )
+        rounds = table[begin:end].copy()
+        rounds[:, 0] -= first
+        parts.append(
+            msgspec.structs.replace(
+                part,
+                stamp=stamps[end - 1],
+                rounds=rounds.tobytes() if end - begin > 1 else b"",
+            )
+        )
+    return parts

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+import numpy as np
+
 from core.events import Edge, Event, EventBatch, Place, event_id
-from core.observations import Observation, ObservationBatch, Stamp, pack
+from core.observations import Observation, ObservationBatch, Stamp, concat, pack
 from core.units import NS_PER_S, rfc3339_to_ns
 
 #: A Wednesday morning in Qingdao.
@@ -47,6 +51,16 @@ def a_stamp(sequence: int = 1, **given: Any) -> Stamp:
 def a_batch(*observations: Observation, **stamp: Any) -> ObservationBatch:
     """Observations as a batch."""
     return pack(observations, a_stamp(**stamp))
+
+
+def as_one(batches: Sequence[ObservationBatch]) -> ObservationBatch:
+    """Batches of one round each as the rounds of one batch."""
+    table, row = [], 0
+    for one in batches:
+        row += len(one)
+        table.append((row, one.stamp.sequence, one.stamp.watermark_ns, one.stamp.logged_ns))
+    rounds = np.array(table, np.int64).tobytes()
+    return msgspec.structs.replace(concat(batches), rounds=rounds)
 
 
 def an_event(seconds: float = 0.0, **given: Any) -> Event:

@@ -77,18 +77,24 @@ class Pace:
         self.speed = _checked(speed)
         self._turn()
 
+    def is_due(self, instant_ns: int) -> bool:
+        """Whether a recorded instant is due, and nothing is to be asked or shown before it."""
+        return not self.paused and not self.stepping and self._left_s(instant_ns) <= 0
+
+    def _left_s(self, instant_ns: int) -> float:
+        if self.speed is None:
+            return 0.0
+        now_s = time.monotonic()
+        if self._anchor is None:
+            self._anchor = (now_s, instant_ns)
+        began_s, began_ns = self._anchor
+        return began_s + (instant_ns - began_ns) / NS_PER_S / self.speed - now_s
+
     async def until(self, instant_ns: int) -> None:
         """Wait until a recorded instant is due."""
         while True:
             await self._running.wait()
-            if self.speed is None or self.stepping:
-                return
-            now_s = time.monotonic()
-            if self._anchor is None:
-                self._anchor = (now_s, instant_ns)
-            began_s, began_ns = self._anchor
-            left_s = began_s + (instant_ns - began_ns) / NS_PER_S / self.speed - now_s
-            if left_s <= 0:
+            if self.stepping or (left_s := self._left_s(instant_ns)) <= 0:
                 return
             self._changed.clear()
             try:

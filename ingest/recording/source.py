@@ -27,6 +27,7 @@ class RecordedSource:
         acknowledged: Messages that the log has.
         first_ns: Time of the first round.
         instant_ns: Time of the newest round.
+        more_at_hand: Whether the next round comes without a pause.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RecordedSource:
         self.acknowledged = 0
         self.first_ns = 0
         self.instant_ns = 0
+        self.more_at_hand = False
         self._rounds = rounds
         self._clock = clock
         self._pace = pace or Pace()
@@ -56,7 +58,12 @@ class RecordedSource:
         Raises:
             InputError: The recording cannot be read.
         """
-        for one in self._rounds:
+        rounds = iter(self._rounds)
+        one = next(rounds, None)
+        while one is not None:
+            if not self.more_at_hand:
+                # Others get their turn; a recording has no natural pause.
+                await asyncio.sleep(0)
             await self._pace.until(one.instant_ns)
             if self._transform is not None and one.messages:
                 one = await self._transform(one)
@@ -64,10 +71,11 @@ class RecordedSource:
             self.first_ns = self.first_ns or one.instant_ns
             if self._clock is not None:
                 self._clock.advance_to(one.instant_ns)
+            following = next(rounds, None)
+            self.more_at_hand = following is not None and self._pace.is_due(following.instant_ns)
             yield one.messages
             await self._pace.passed()
-            # Others get their turn; a recording has no natural pause.
-            await asyncio.sleep(0)
+            one = following
 
     def acknowledge(self, messages: Sequence[RawMessage]) -> None:
         """Count; a recording keeps everything."""

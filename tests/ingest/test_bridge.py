@@ -18,6 +18,7 @@ from core.ports import RawMessage, decode_rejections
 from core.units import NS_PER_S
 from ingest.bridge import Bridge
 from ingest.repeats import Repeats
+from streams.selection import cut_rounds
 
 NOW_NS = 1_767_225_600 * NS_PER_S
 
@@ -411,3 +412,58 @@ async def test_a_clock_set_back_an_hour_makes_nothing_late(monkeypatch: Any) -> 
     await again.run()
     assert restarted.now_ns() >= before_ns
     assert again.watermark_ns >= bridge.watermark_ns
+
+
+class PlayedSource(ListSource):
+    """Has all but the last of its batches at hand, as a recording that is played fast."""
+
+    more_at_hand = False
+
+    async def batches(self) -> AsyncIterator[Sequence[RawMessage]]:
+        for number, batch in enumerate(self._batches, start=1):
+            self.more_at_hand = number < len(self._batches)
+            yield batch
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+async def test_rounds_without_a_pause_share_records(partitions: int) -> None:
+    given = [[a_message(f"w-{n}", at_s=n), a_message(f"v-{n}", at_s=n)] for n in range(40)]
+    alone, _, alone_log, _ = a_bridge(given, partitions=partitions)
+    await alone.run()
+    journal: list[tuple[str, Any]] = []
+    source, log = PlayedSource(given, journal), MemoryLog(journal)
+    bridge = Bridge(source, log, alone._clock, city="c", partitions=partitions, ingest_id="i/1")
+    await bridge.run()
+    assert len(log.batches()) == partitions < len(alone_log.batches()) == 40 * partitions
+    rounds = {
+        (stamp.sequence, stamp.watermark_ns, stamp.logged_ns, tuple(part.ids))
+        for batch in log.batches()
+        for stamp, part in zip(
+            batch.round_stamps(), cut_rounds(batch, range(len(batch.round_table))), strict=True
+        )
+    }
+    assert rounds == {
+        (one.stamp.sequence, one.stamp.watermark_ns, one.stamp.logged_ns, tuple(one.ids))
+        for one in alone_log.batches()
+    }
+    assert source.acknowledged == [one for batch in given for one in batch]
+    assert [kind for kind, _ in journal if kind == "acknowledge"] == ["acknowledge"]
+    assert (bridge.sequence, bridge.watermark_ns) == (alone.sequence, alone.watermark_ns)
+
+
+async def test_what_is_late_does_not_join_the_rounds_that_made_it_so() -> None:
+    given = [[a_message(at_s=0)], [a_message(at_s=100)], [a_message(at_s=20)]]
+    journal: list[tuple[str, Any]] = []
+    source, log = PlayedSource(given, journal), MemoryLog(journal)
+    clock = ManualClock(NOW_NS + 3600 * NS_PER_S)
+    await Bridge(source, log, clock, city="c", partitions=1, ingest_id="i/1").run()
+    assert [len(one.round_table) for one in log.batches()] == [2, 1]
+
+
+async def test_a_record_stays_small_however_much_is_at_hand() -> None:
+    given = [[a_message(f"w-{n}-{m}", at_s=n) for m in range(200)] for n in range(9)]
+    journal: list[tuple[str, Any]] = []
+    source, log = PlayedSource(given, journal), MemoryLog(journal)
+    clock = ManualClock(NOW_NS + 3600 * NS_PER_S)
+    await Bridge(source, log, clock, city="c", partitions=1, ingest_id="i/1").run()
+    assert [len(one) for one in log.batches()] == [400, 400, 400, 400, 200]

@@ -134,6 +134,7 @@ class Words(SimpleNamespace):
 def words() -> Words:
     """The builders above, by name."""
     return Words(
+        FakeTags=FakeTags,
         shipped_all=SHIPPED,
         at_ns=at_ns,
         an_observation=an_observation,

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from builders import a_batch, as_one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -540,6 +541,29 @@ def test_batch_borders_and_watermarks_change_nothing(
     assert by_thing(first) == by_thing(second)
     assert one.late_count == other.late_count
     assert len({event.id for event in first}) == len(first)
+
+
+@settings(max_examples=100, deadline=None)
+@given(stream=streams(), cuts=CUTS, slack_s=SLACK)
+def test_the_rounds_of_a_batch_are_told_as_if_each_had_come_alone(
+    words: SimpleNamespace,
+    stream: list[tuple[float, float, str, str | None]],
+    cuts: list[int],
+    slack_s: float,
+) -> None:
+    scenarios = scenarios_of_all_sorts(words)
+    parts = [*batches(words, stream, cuts, slack_s), ([], 1000.0)]
+    alone, together = RuleEngine(scenarios, frozenset()), RuleEngine(scenarios, frozenset())
+    rounds = [
+        a_batch(*rows, sequence=n, watermark_ns=words.at_ns(watermark_s))
+        for n, (rows, watermark_s) in enumerate(parts)
+    ]
+    whole = as_one(rounds)
+    assert together.process_rounds(whole, words.FakeTags(whole)) == [
+        alone.process(one, words.FakeTags(one)) for one in rounds
+    ]
+    assert together.late_count == alone.late_count
+    assert (together.thing_count, together.live_count) == (alone.thing_count, alone.live_count)
 
 
 @settings(max_examples=100, deadline=None)

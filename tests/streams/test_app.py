@@ -162,15 +162,15 @@ async def test_an_observation_that_fails_is_set_aside_alone(
     tmp_path: Path, city: City, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 512 one makes the rules fail, after a record that no checkpoint has yet."""
-    real = RuleEngine.process
+    real = RuleEngine.process_rounds
 
-    def process(self: RuleEngine, batch: Any, tags: Any) -> Any:
+    def process_rounds(self: RuleEngine, batch: Any, tags: Any) -> Any:
         found = real(self, batch, tags)  # the state has changed when it fails
         if "poison" in batch.thing_ids:
             raise ZeroDivisionError("a fault in a rule")
         return found
 
-    monkeypatch.setattr(RuleEngine, "process", process)
+    monkeypatch.setattr(RuleEngine, "process_rounds", process_rounds)
     rows = [
         an_observation(0, thing_id=f"water-{n}", device_sequence=1, measures={"water_level_m": 0.0})
         for n in range(511)

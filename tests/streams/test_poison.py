@@ -21,8 +21,8 @@ from streams.poison import isolate
 class Fragile(RuleEngine):
     """Fails on some things, after it has changed its state."""
 
-    def process(self, batch: Any, tags: Any) -> Any:
-        found = super().process(batch, tags)
+    def process_rounds(self, batch: Any, tags: Any) -> Any:
+        found = super().process_rounds(batch, tags)
         if any(one.startswith("bad") for one in batch.thing_ids):
             raise ZeroDivisionError("a fault in a rule")
         return found
