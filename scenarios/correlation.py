@@ -326,6 +326,39 @@ def _bridged(beyond_m: float, azimuth_deg: float, *ellipses: tuple[float, float,
     return beyond_m <= 0.0 or beyond_m**2 <= GATE_95 * _variance_m2(azimuth_deg, *ellipses)
 
 
+def better_place(old: Place, event: Event, scenario: Scenario, *, by_hand: bool) -> Place:
+    """The place of a case after one more word on it: the one that is known best.
+
+    A new one must have half the error at most, and lie where the old one's error allows it: so
+    a case goes no farther than twice the error it began with, however many words follow, each a
+    little better than the one before. What moves stays where it was first seen, because that is
+    where the case began.
+
+    Args:
+        old: Of the case.
+        event: The word, which is evidence of it.
+        scenario: Its scenario.
+        by_hand: Whether only citizens' reports spoke for the case so far.
+    """
+    new = event.place
+    if scenario.correlate.group_by is GroupBy.THING:
+        return old
+    if new.lon_deg is None or new.lat_deg is None:
+        return old
+    if old.lon_deg is None or old.lat_deg is None:
+        return new
+    # A device says no error: it stands where the register says, which is better than a report.
+    if new.error_major_m is None and not by_hand:
+        return old
+    was = _ellipse(old, by_hand)
+    is_now = _ellipse(new, event.rule == scenario.report_rule)
+    if not 2.0 * is_now[0] <= was[0] or was[0] == 0.0:
+        return old
+    start, end = (old.lon_deg, old.lat_deg), (new.lon_deg, new.lat_deg)
+    away_m, towards_deg = float(distance_m(*start, *end)), float(bearing_deg(*start, *end))
+    return new if _bridged(away_m, towards_deg, was, is_now) else old
+
+
 def _ellipse(one: Place | OpenCase, by_hand: bool) -> tuple[float, float, float]:
     """One-sigma semi axes in metres and the azimuth of the major one in degrees."""
     if one.error_major_m is None:

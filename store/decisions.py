@@ -16,17 +16,17 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from core.city import Unit, Worker
-from core.events import Edge, Event, EventBatch, Place
+from core.events import Edge, Event, EventBatch
 from core.incidents import HistoryEntry, Incident, Status, Text, incident_id
 from core.units import china_time
-from scenarios.correlation import DecisionKind, decide
+from scenarios.correlation import DecisionKind, better_place, decide
 from scenarios.corroboration import agreeing, explain_waiting
 from scenarios.deadlines import deadline_ns
 from scenarios.escalation import LEVEL_NAMES, Level, is_due, next_alert_ns
 from scenarios.exclusions import explain_exclusion
 from scenarios.explain import explain
 from scenarios.grouping import together_with
-from scenarios.model import GroupBy, Scenario
+from scenarios.model import Scenario
 from scenarios.steps import dispatched
 from store import tables
 from store.case import SYSTEM, Case, HeldRaise, RaiseKey
@@ -270,6 +270,7 @@ class DecisionTransaction:
         rework: str | None = None,
     ) -> None:
         key = RaiseKey(event.rule, event.thing_id, event.began_ns)
+        by_hand = all(one.rule == scenario.report_rule for one in case.raises)
         held = case.raises.get(key)
         # A raise that ended does not begin again; a new one has its own instant.
         active = event.edge is not Edge.CLEAR and (held is None or held.active)
@@ -283,7 +284,7 @@ class DecisionTransaction:
         over = case.is_over(scenario)
         sources = case.confidences()
         changes: dict[str, Any] = {
-            "place": _better_place(before.place, event.place, scenario),
+            "place": better_place(before.place, event, scenario, by_hand=by_hand),
             "began_ns": min(before.began_ns, event.began_ns),
             "updated_ns": max(before.updated_ns, logged_ns),
             "cleared_ns": (before.cleared_ns or event.at_ns) if over else None,
@@ -388,17 +389,3 @@ def _storable_event(event: Event) -> Event:
         kind=storable(event.kind),
         source=storable(event.source),
     )
-
-
-def _better_place(old: Place, new: Place, scenario: Scenario) -> Place:
-    """The place of a case after one more word on it: the one that is known best.
-
-    What moves stays where it was first seen, because that is where the case began.
-    """
-    if scenario.correlate.group_by is GroupBy.THING or new.lon_deg is None:
-        return old
-    if old.lon_deg is None:
-        return new
-    if new.error_major_m is None:
-        return old
-    return new if old.error_major_m is None or new.error_major_m < old.error_major_m else old

@@ -16,6 +16,7 @@ from scenarios.correlation import (
     CaseRaise,
     DecisionKind,
     OpenCase,
+    better_place,
     decide,
     observer_of,
     reach_m,
@@ -399,3 +400,39 @@ def test_nothing_beyond_reach_and_no_order_matters(
     near = min(abs(east_m - (200.0 * n - 300)) for n in range(4))
     if near < 59.9:
         assert decision.kind is DecisionKind.ATTACH
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "by_hand", "moves"),
+    [
+        ({"error_major_m": 4.0}, {"error_major_m": 2.0, "east_m": 8.0}, False, True),
+        ({"error_major_m": 4.0}, {"error_major_m": 2.1, "east_m": 8.0}, False, False),
+        # It must lie where the errors allow: 2.45 sigma of 4 m and 2 m is 10.9 m.
+        ({"error_major_m": 4.0}, {"error_major_m": 2.0, "east_m": 10.9}, False, True),
+        ({"error_major_m": 4.0}, {"error_major_m": 2.0, "east_m": 11.0}, False, False),
+        # A device stands where the register says; a report that says nothing is 8 m off.
+        ({}, {"error_major_m": 0.1, "east_m": 0.1}, False, False),
+        ({"error_major_m": 4.0}, {"east_m": 1.0}, False, False),
+        ({}, {"east_m": 15.0}, True, True),
+        ({}, {"error_major_m": 4.0, "east_m": 15.0}, True, True),
+        ({}, {"error_major_m": 4.1, "east_m": 15.0}, True, False),
+        ({"error_major_m": 4.0}, {"east_m": None}, False, False),
+        ({"east_m": None}, {"error_major_m": 40.0, "east_m": 50.0}, False, True),
+    ],
+)
+def test_whose_place_a_case_takes(
+    words: SimpleNamespace,
+    old: dict[str, Any],
+    new: dict[str, Any],
+    by_hand: bool,
+    moves: bool,
+) -> None:
+    before, event = an_event(words, **old).place, an_event(words, **new)
+    found = better_place(before, event, words.shipped("illegal-parking"), by_hand=by_hand)
+    assert found == (event.place if moves else before)
+
+
+def test_what_moves_stays_where_it_was_first_seen(words: SimpleNamespace) -> None:
+    flown = an_event(words, scenario="height-limit", east_m=2.0, error_major_m=0.5)
+    before = Place(lon_deg=LON, lat_deg=LAT, error_major_m=4.0)
+    assert better_place(before, flown, words.shipped("height-limit"), by_hand=False) == before
