@@ -55,7 +55,7 @@ def fences_of(city: City) -> tuple[list[Fence], list[str]]:
 def _fence(layer: Layer, row: int, name: str, shape: shapely.Geometry) -> Fence | None:
     kind = str(layer.column("kind")[row])
     if layer.role is not LayerRole.AIRSPACE:
-        return Fence(id=name, geometry=shape, kind=kind)
+        return Fence(id=name, geometry=shape, kind=kind, version=layer.version)
     floor_m, ceiling_m = (float(layer.column(one)[row]) for one in ("floor_m", "ceiling_m"))
     low, high = (AltitudeDatum(layer.column(one)[row]) for one in ("datum", "ceiling_datum"))
     hours = _hours(str(layer.column("active")[row]))
@@ -74,6 +74,7 @@ def _fence(layer: Layer, row: int, name: str, shape: shapely.Geometry) -> Fence 
         hysteresis_m=_AIR_HYSTERESIS_M,
         ahead_s=AHEAD_S,
         crossings=True,
+        version=layer.version,
         **hours,
     )
 

@@ -63,6 +63,15 @@ class Crossing(NamedTuple):
     lat_deg: float
     value: float
     fence_kind: str = ""
+    fence_version: str = ""
+
+
+class _Label(NamedTuple):
+    """What tells one fence from another once it is no more."""
+
+    fence_id: str
+    kind: str
+    version: str
 
 
 class _Held(NamedTuple):
@@ -82,7 +91,7 @@ class _Expected(msgspec.Struct, array_like=True):
 
 class _State(msgspec.Struct, array_like=True):
     version: int
-    fences: list[tuple[str, str]]
+    fences: list[_Label]
     names: list[str]
     free_rows: list[int]
     expected: list[_Expected]
@@ -460,7 +469,8 @@ class FenceTracker:
             if self._corridors[number]:
                 word = _OF_ROUTES.get(word, word)
             fence = ids[number]
-            one = Crossing(at_ns, self._names[thing], fence.id, word, lon, lat, value, fence.kind)
+            name = self._names[thing]
+            one = Crossing(at_ns, name, fence.id, word, lon, lat, value, fence.kind, fence.version)
             found.append(one)
             if code == Code.ENTER and self._expected:
                 expected = self._expected.get((one.thing_id, one.fence_id))
@@ -503,15 +513,17 @@ class FenceTracker:
                     middle.y,
                     np.nan,
                     fence.kind,
+                    fence.version,
                 )
             )
 
     def swap(self, fences: FenceSet) -> None:
         """Go on with other fences.
 
-        A fence of the same id keeps who is in it, also where its border has moved: the next
-        position of each says whether that still holds. Who was in, near or ahead of one that is
-        no more is told of as lifted with the next update. What was expected there no longer is.
+        A fence of the same id and kind keeps who is in it, also where its border has moved: the
+        next position of each says whether that still holds. Who was in, near or ahead of one
+        that is no more is told of as lifted with the next update. What was expected there no
+        longer is.
 
         Args:
             fences: Those that hold from now on.
@@ -520,12 +532,13 @@ class FenceTracker:
         self._use(fences)
         self._renumber(before)
 
-    def _labels(self) -> list[tuple[str, str]]:
-        return [(one.id, one.kind) for one in self.fences.fences]
+    def _labels(self) -> list[_Label]:
+        return [_Label(one.id, one.kind, one.version) for one in self.fences.fences]
 
-    def _renumber(self, before: Sequence[tuple[str, str]]) -> None:
-        """Make a state of other fences, given by id and kind, one of these."""
-        numbers = np.array([self._numbers.get(one, -1) for one, _ in before], np.int32)
+    def _renumber(self, before: Sequence[_Label]) -> None:
+        """Make a state of other fences one of these."""
+        here = {(one.id, one.kind): number for number, one in enumerate(self.fences.fences)}
+        numbers = np.array([here.get(one[:2], -1) for one in before], np.int32)
         for row in np.flatnonzero(self._heads >= 0).tolist():
             kept, slot = -1, int(self._heads[row])
             while slot >= 0:
@@ -551,7 +564,7 @@ class FenceTracker:
         ]
         self._allowed = np.sort(np.array(keys, np.int64))
 
-    def _lifted(self, row: int, slot: int, fence: tuple[str, str]) -> list[Crossing]:
+    def _lifted(self, row: int, slot: int, fence: _Label) -> list[Crossing]:
         """What is told of a thing at a fence that is no more; nothing where it was outside."""
         flags = int(self._slot_flags[slot])
         if not flags & (kernels.INSIDE | kernels.NEAR | kernels.AHEAD):
@@ -562,7 +575,8 @@ class FenceTracker:
             inside_s = (at_ns - int(self._slot_since[slot])) / NS_PER_S
         lon, lat = self._state[row, [kernels.LON, kernels.LAT]].tolist()
         word = Transition.LIFTED
-        return [Crossing(at_ns, self._names[row], fence[0], word, lon, lat, inside_s, fence[1])]
+        name, (fence_id, *about) = self._names[row], fence
+        return [Crossing(at_ns, name, fence_id, word, lon, lat, inside_s, *about)]
 
     def dump(self) -> bytes:
         """The whole state as bytes."""

@@ -98,6 +98,7 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
             run past midnight; None for all.
         only: Things that the fence is about; all where empty.
         corridor: Whether it is the surroundings of a route, see :func:`corridor`.
+        version: Of the layer that it comes from, for the record.
     """
 
     id: str
@@ -116,6 +117,7 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
     daily: tuple[int, int] | None = None
     only: tuple[str, ...] = ()
     corridor: bool = False
+    version: str = ""
 
 
 def corridor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.city import AltitudeDatum
+from core.city import AltitudeDatum, LayerRole
 from core.events import Place
 from geo.catalogue import Catalogue
 from geo.fence_layers import fences_of
@@ -17,6 +18,11 @@ from geo.fences import FenceSet
 from geo.model import City
 from geo.table_cache import TableCache
 from geo.tagging import Tagger, Tags
+
+logger = logging.getLogger(__name__)
+
+#: Features that a message names, of those that are no fences.
+_MOST_NAMED = 5
 
 
 class LiveTagger(Tagger):
@@ -44,7 +50,7 @@ class LiveTagger(Tagger):
         self._base = city
         self._tables = tables
         self._catalogue = _facts(catalogue or Catalogue())
-        self._epochs = _build(city, catalogue or Catalogue(), tables)
+        self._epochs = _build(city, catalogue or Catalogue(), tables, [])
         self.swap_count = 0
 
     def swap(self, catalogue: Catalogue) -> bool:
@@ -56,7 +62,7 @@ class LiveTagger(Tagger):
         facts = _facts(catalogue)
         if facts == self._catalogue:
             return False
-        self._epochs = _build(self._base, catalogue, self._tables)
+        self._epochs = _build(self._base, catalogue, self._tables, self._epochs)
         self._catalogue = facts
         self.swap_count += 1
         return True
@@ -205,8 +211,9 @@ def _facts(catalogue: Catalogue) -> tuple[Any, ...]:
     return versions, dict(catalogue.old_codes)
 
 
-def _build(city: City, catalogue: Catalogue, tables: TableCache | None) -> _Epochs:
-    """A tagger for every span in which no version changes."""
+def _build(city: City, catalogue: Catalogue, tables: TableCache | None, before: _Epochs) -> _Epochs:
+    """A tagger for every span in which no version changes; fences that do not are made once."""
+    made = {_fence_versions(one.city): one.fences for one in before}
     epochs: _Epochs = []
     for begin in catalogue.changes_ns():
         layers = city.layers | catalogue.at(begin)
@@ -215,8 +222,30 @@ def _build(city: City, catalogue: Catalogue, tables: TableCache | None) -> _Epoc
             continue
         old_codes = {**city.old_codes, **catalogue.old_codes}
         then = replace(city, layers=layers, old_codes=old_codes)
-        epochs.append(_Epoch(begin, Tagger(then, tables), then, FenceSet(fences_of(then)[0])))
+        versions_of_fences = _fence_versions(then)
+        if versions_of_fences not in made:
+            made[versions_of_fences] = _make_fences(then)
+        epochs.append(_Epoch(begin, Tagger(then, tables), then, made[versions_of_fences]))
     return epochs
+
+
+def _fence_versions(city: City) -> tuple[tuple[str, str], ...]:
+    """All that the fences of a city depend on."""
+    layers = (*city.layers_of(LayerRole.ZONE), *city.layers_of(LayerRole.AIRSPACE))
+    return tuple((layer.id, layer.version) for layer in layers)
+
+
+def _make_fences(city: City) -> FenceSet:
+    fences, left_out = fences_of(city)
+    if left_out:
+        some = ", ".join(left_out[:_MOST_NAMED])
+        logger.warning(
+            "%d zones or airspaces are no fences, for want of an area, of one datum, or of hours "
+            "that are every day's: %s",
+            len(left_out),
+            some + " …" * (len(left_out) > _MOST_NAMED),
+        )
+    return FenceSet(fences)
 
 
 def _epoch_of(epochs: _Epochs, time_ns: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -152,6 +152,7 @@ class FenceWatch:
                 "state": _STATES[one.transition],
                 "fence": one.fence_id,
                 "fence_kind": one.fence_kind,
+                "fence_version": one.fence_version,
                 "thing": one.thing_id,
             },
         )
@@ -160,10 +161,11 @@ class FenceWatch:
         """The whole state as bytes."""
         return self.tracker.dump()
 
-    def load(self, data: bytes) -> None:
-        """Take over a state, also one of other fences.
+    def load(self, data: bytes, watermark_ns: int) -> None:
+        """Take over a state, also one of other fences than those that held at an instant.
 
         Raises:
             DecodeError: It is damaged, or of another version.
         """
+        self.tracker = FenceTracker(self._fences_at(watermark_ns))
         self.tracker.load(data)

@@ -201,7 +201,7 @@ class PartitionWorker:
         self._engine.take_over(joined(pieces))
         self._engine.mark_written()
         if self._fences is not None and fences:
-            self._fences.load(fences)
+            self._fences.load(fences, self.position.watermark_ns)
 
     def dump(self) -> bytes:
         """The whole state; nothing counts as written by it."""
@@ -216,4 +216,4 @@ class PartitionWorker:
         self._dedup.load([whole.ids])
         self._engine.load(whole.rules)
         if self._fences is not None:
-            self._fences.load(whole.fences)
+            self._fences.load(whole.fences, self.position.watermark_ns)

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 import shapely
 
-from core.city import Device
+from core.city import Device, LayerRole
 from core.events import Edge
-from core.observations import Observation, Stamp, encode_batch, pack
+from core.incidents import Text
+from core.observations import Observation, Stamp, decode_batch, encode_batch, pack
+from geo.catalogue import Catalogue, Version
 from geo.city import load_city
 from geo.fence_layers import fences_of
 from geo.fences import Fence, FenceSet
+from geo.layers import Layer, build_layer
+from geo.live_map import LiveTagger
+from geo.model import City
 from geo.tagging import Tagger
 from scenarios.engine import RuleEngine
 from scenarios.loader import parse_scenario
@@ -120,6 +125,63 @@ def test_a_fence_that_the_map_no_longer_has_clears_what_was_raised_there(tagger:
     found = told(worker, stays)
     assert [edge for edge, _, _ in found] == ["raise", "clear"]
     assert watch.tracker.inside("uav-1") == ()
+
+
+def zones(*names: str) -> Layer:
+    shapes, kinds = [SITE.geometry] * len(names), ["site"] * len(names)
+    return build_layer("sites", LayerRole.ZONE, shapes, feature_id=list(names), kind=kinds)
+
+
+def test_a_restart_after_a_swap_goes_on_with_the_fences_of_its_time(tagger: Tagger) -> None:
+    """Raised once and cleared once, whatever versions come while the thing is inside."""
+    live = LiveTagger(City("x", Text("x", "x"), 4549, {"sites": zones("other")}))
+    # Long enough inside for time, thirty seconds behind, to pass the change.
+    stay = [(t, 120.385 if 10 <= t < 100 else 120.37) for t in range(0, 180, 2)]
+    records = [a_record(n, position) for n, position in enumerate(stay)]
+
+    def worker() -> PartitionWorker:
+        engine = RuleEngine([parse_scenario(scenario_of_the_page(), "page.yaml")], frozenset())
+        watch = FenceWatch(live.fences_at, {})
+        return PartitionWorker(0, engine=engine, tagger=tagger, devices={}, fences=watch)
+
+    first, second = zones("1"), zones("0", "1")
+    spans = Version(first, START - 60 * S, START + 20 * S), Version(second, START + 20 * S, None)
+    assert live.swap(Catalogue({"sites": spans}))
+    whole = told(worker(), records)
+    assert whole == [
+        ("raise", "uav-1@sites:1", "10"),
+        ("raise", "uav-1@sites:0", "48"),
+        ("clear", "uav-1@sites:0", "48"),
+        ("clear", "uav-1@sites:1", "10"),
+    ]
+    for cut in (20, 27, 40, 60):
+        before, after = worker(), worker()
+        found = told(before, records[:cut])
+        after.load(before.dump())
+        assert found + told(after, records[cut:], first=cut) == whole, cut
+
+
+def test_what_is_told_names_the_version_of_the_fence() -> None:
+    layer = zones("1")
+    live = LiveTagger(City("x", Text("x", "x"), 4549, {"sites": layer}))
+    watch = FenceWatch(live.fences_at, {})
+    found = []
+    for n, position in enumerate(WAY):
+        for one in watch.observe(decode_batch(a_record(n, position)), 0).values():
+            words, versions = one.label("transition"), one.label("fence_version")
+            found += [(word, versions[row]) for row, word in words.items()]
+    assert found == [("enter", layer.version), ("exit", layer.version)]
+
+
+def test_fences_are_the_same_object_while_their_layers_are() -> None:
+    live = LiveTagger(City("x", Text("x", "x"), 4549, {"sites": zones("1")}))
+    before = live.fences_at(START)
+    other = build_layer("d", LayerRole.DISTRICT, [SITE.geometry], code=["370202"])
+    assert live.swap(Catalogue({"d": (Version(other, START, None),)}))
+    assert live.fences_at(START + S) is before
+    assert live.swap(Catalogue({"sites": (Version(zones("2"), START, None),)}))
+    assert live.fences_at(START - S) is before
+    assert live.fences_at(START) is not before
 
 
 def test_the_fences_of_a_city_are_its_zones_and_airspace() -> None:
