@@ -727,6 +727,10 @@ def _settings(**overrides: Any) -> Settings:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    if settings.calendar is not None:
+        from scenarios.calendar import load_calendar, use_calendar
+
+        use_calendar(load_calendar(settings.calendar))
     noisy_ones = ("faust", "mode", "aiokafka", "amqtt", "transitions", "httpx", "alembic")
     for noisy in (*noisy_ones, "streams.embedded.driver", "streams.kafka.driver"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -8,11 +8,13 @@ from rich.table import Table
 
 from commands.connector import check_connectors
 from commands.scenario import check_scenarios
+from core.clock import SystemClock
 from core.errors import ConnectorError, NotFoundError
 from core.incidents import Incident, Text
 from core.settings import Settings
-from core.units import ns_to_rfc3339
+from core.units import china_time, ns_to_rfc3339
 from geo.city import load_city
+from scenarios.calendar import is_decreed
 from scenarios.loader import load_packs
 from scenarios.routing import Assignment, considered
 from store.cases import CaseStore
@@ -134,6 +136,9 @@ def print_check(settings: Settings, console: Console) -> None:
     packs = load_packs(settings.packs)
     console.print(f"[bold]场景 Scenarios[/bold]  {len(packs)}: {', '.join(p.id for p in packs)}")
     check_scenarios(settings.packs, console)
+    year = china_time(SystemClock().now_ns()).year
+    known = ", ".join(f"{one} {'✓' if is_decreed(one) else '✗'}" for one in (year, year + 1))
+    console.print(f"[bold]日历 Calendar[/bold]  holidays known: {known}")
     if settings.connectors is not None and not check_connectors(settings, None, console):
         raise ConnectorError(f"{settings.connectors}: see above; ingest runs without what fails")
     city = load_city(settings.city, seed=settings.city_seed)

@@ -178,6 +178,9 @@ class Settings(BaseSettings):
         1, ge=1, le=64, description="Partitions of `observations`: 1 embedded, 8 on Kafka"
     )
     packs: Path | None = Field(None, description="Folder of scenario files instead of the shipped")
+    calendar: Path | None = Field(
+        None, description="File with the city's own days off and days worked (YAML)"
+    )
     connectors: Path | None = Field(
         None, description="Folder of connectors: decoders of your own, run inside ingest"
     )

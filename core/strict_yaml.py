@@ -55,7 +55,7 @@ def read_struct(
             raise error(f"{where}: {what} was wanted, the file is empty")
         _check_keys(node, msgspec.inspect.type_info(struct), where, error)
         document = loader.construct_document(node)
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, ValueError) as exc:  # a date that is none is a ValueError
         raise error(f"{where}: not readable as YAML: {exc}") from exc
     finally:
         loader.dispose()
