@@ -39,12 +39,14 @@ class CameraState(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a camera now.
 
     ``quality`` is ``good``, or what is wrong with the picture, e.g. ``covered``, ``dark``.
-    ``snapshot`` is the path of the newest picture below the snapshot folder.
+    ``snapshot`` is the path of the newest picture below the snapshot folder. ``frames_per_s``
+    are those looked at; ``skipped_ratio`` is the share that was not, because of load.
     """
 
     camera_id: Annotated[str, INTERNAL]
     last_frame_ns: Annotated[int, INTERNAL]
     frames_per_s: Annotated[float, PUBLIC] = 0.0
+    skipped_ratio: Annotated[float, PUBLIC] = 0.0
     quality: Annotated[str, PUBLIC] = "good"
     snapshot: Annotated[str | None, SENSITIVE] = None
     pose: Annotated[CameraPose | None, INTERNAL] = None

@@ -434,6 +434,7 @@ class ApiParts:
                         camera_id=camera_id,
                         last_frame_ns=int(one["last_frame_ns"]),
                         frames_per_s=float(one["fps"]),
+                        skipped_ratio=float(one.get("skipped_ratio", 0.0)),
                         quality=str(one.get("quality", "good")),
                         snapshot=one.get("snapshot"),
                     )

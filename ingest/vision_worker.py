@@ -120,6 +120,7 @@ class _Watch(msgspec.Struct):
     last_frame_ns: int = 0
     period_s: float = 0.0
     frames_told: int = 0
+    drops_told: int = 0
     fps: float = 0.0
 
 
@@ -200,20 +201,24 @@ class VisionWorker:
         Args:
             now_ns: City time.
             since_last_s: Wall seconds since the last status, for frames a second.
-            drops: Frames that the rings dropped, by camera.
+            drops: Frames that the rings dropped since the beginning, by camera; the share of
+                those since the last status is told as ``skipped_ratio``.
         """
         cameras: dict[str, Any] = {}
         for camera_id, watch in self._watches.items():
+            dropped = drops.get(camera_id, 0)
+            looked, skipped = watch.frames - watch.frames_told, dropped - watch.drops_told
             if since_last_s > 0.0:
-                watch.fps = (watch.frames - watch.frames_told) / since_last_s
-            watch.frames_told = watch.frames
+                watch.fps = looked / since_last_s
+            watch.frames_told, watch.drops_told = watch.frames, dropped
             state = watch.pipeline.state
             cameras[camera_id] = {
                 "state": self._state(watch, now_ns),
                 "quality": "good" if state is CameraState.LIVE else str(state),
                 "last_frame_ns": watch.last_frame_ns,
                 "frames": watch.frames,
-                "drops": drops.get(camera_id, 0),
+                "drops": dropped,
+                "skipped_ratio": round(skipped / max(1, skipped + looked), 3),
                 "fps": round(watch.fps, 2),
                 "snapshot": self._pictures.newest.get(camera_id),
                 "reasons": dict(watch.pipeline.counts),

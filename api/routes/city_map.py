@@ -248,6 +248,7 @@ def _cameras(services: Services) -> list[dict[str, Any]]:
                 "state": None if state is None else camera_silence(state, now_ns),
                 "quality": None if state is None else state.quality,
                 "frames_per_s": 0.0 if state is None else state.frames_per_s,
+                "skipped_ratio": 0.0 if state is None else state.skipped_ratio,
                 "last_frame_at": None if state is None else ns_to_rfc3339(state.last_frame_ns),
                 "snapshot": snapshot,
                 "snapshot_url": None if snapshot is None else f"/snapshots/{snapshot}",

@@ -79,11 +79,13 @@ async def test_cameras_and_pictures(site: Any, client: httpx.AsyncClient) -> Non
         camera_id="camera-1",
         last_frame_ns=site.clock.now_ns(),
         frames_per_s=5.0,
+        skipped_ratio=0.4,
         snapshot="camera-1/7.jpg",
     )
     site.live.update_cameras([state])
     cameras = {one["camera_id"]: one for one in (await client.get("/cameras")).json()["cameras"]}
     assert cameras["camera-1"]["state"] == "live"
+    assert cameras["camera-1"]["skipped_ratio"] == 0.4
     assert cameras["camera-1"]["pose"]["width_px"] == 640
     assert cameras["camera-air-1"]["flies"] is True
     picture = await client.get(cameras["camera-1"]["snapshot_url"])

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -32,7 +34,7 @@ from geo.camera import FlatGroundProjector
 from geo.city import City, generate_city
 from ingest.broker import BrokerAddress, MosquittoBroker, find_mosquitto
 from ingest.decoders import decode
-from ingest.frame_source import FrameRings, RawFrame
+from ingest.frame_source import RING_FRAMES, FrameRings, RawFrame
 from ingest.opinion_desk import OpinionDesk
 from ingest.pictures import PictureFolder, PictureMaker, PictureThread
 from ingest.second_opinion import SecondOpinion
@@ -104,6 +106,73 @@ def test_cameras_take_turns():
             rings.offer(camera_id, b"", wall_ns=0)
     order = [one.camera_id for _ in range(9) if (one := rings.take(0.0)) is not None]
     assert "".join(order) == "abcabcabc"
+
+
+def test_an_overloaded_worker_skips_evenly_in_time_and_among_cameras():
+    rings, taken = FrameRings(), defaultdict[str, list[int]](list)
+    cameras = [f"camera-{number}" for number in range(8)]
+    # 8 cameras at 10 frames a second, of which a worker takes 27 in all; for a minute.
+    for tick in range(600):
+        for camera_id in cameras:
+            rings.offer(camera_id, b"%d" % tick, wall_ns=tick)
+        for _ in range((tick + 1) * 27 // 10 - tick * 27 // 10):
+            frame = rings.take(0.0)
+            assert frame is not None
+            taken[frame.camera_id].append(frame.wall_ns)
+    counts = [len(taken[camera_id]) for camera_id in cameras]
+    assert max(counts) - min(counts) <= 1
+    for camera_id in cameras:
+        gaps = np.diff(taken[camera_id])
+        assert gaps.mean() == pytest.approx(80 / 27, rel=0.03)
+        assert gaps.min() >= 1
+        assert gaps.max() <= 2 * gaps.mean()
+        # What is not taken and does not wait was dropped; nothing else is kept.
+        waiting = 600 - len(taken[camera_id]) - rings.drops[camera_id]
+        assert 0 <= waiting <= RING_FRAMES
+
+
+def test_the_share_of_skipped_frames_is_told_for_each_camera(tmp_path: Path):
+    worker = a_worker(tmp_path, [])
+    frames = parked_car_frames()
+    for frame in frames[:20]:
+        worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+    now_ns = frames[19].time_ns
+
+    def told(drops: int) -> float:
+        status = worker.status(now_ns, 1.0, {"camera-1": drops})
+        ratio: float = status["cameras"]["camera-1"]["skipped_ratio"]
+        return ratio
+
+    assert told(20) == 0.5
+    assert told(25) == 1.0
+    assert told(25) == 0.0
+
+
+def test_memory_stays_flat_under_ten_times_what_it_can_do(tmp_path: Path):
+    worker, rings = a_worker(tmp_path, []), FrameRings()
+    first = parked_car_frames()[0]
+
+    def run(since: int, ticks: int) -> None:
+        for tick in range(since, since + ticks):
+            at_ns = first.time_ns + tick * S // 10
+            payload = encode_frame(msgspec.structs.replace(first, time_ns=at_ns))
+            for _ in range(10):
+                rings.offer("camera-1", bytes(payload), wall_ns=tick)
+            frame = rings.take(0.0)
+            assert frame is not None
+            worker.handle(frame)
+
+    run(0, 60)
+    tracemalloc.start()
+    try:
+        run(60, 60)
+        before, _ = tracemalloc.get_traced_memory()
+        run(120, 240)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert rings.drops["camera-1"] > 3000
+    assert after - before < 200_000
 
 
 def test_a_waiting_take_gets_what_comes():
