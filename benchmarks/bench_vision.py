@@ -141,8 +141,7 @@ def ours(jpegs: list[bytes], width: int, height: int) -> Watched:
         began = time.perf_counter()
         result = pipeline.process(frame)
         watched.took_s.append(time.perf_counter() - began)
-        if result.negative is not None:
-            watched.negatives.append(result.negative)
+        watched.negatives.extend(result.negatives)
         told |= {one.thing_id for one in result.observations if one.kind == STATIC_OBJECT}
     return watched._replace(events=len(told))
 

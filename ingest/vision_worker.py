@@ -187,8 +187,8 @@ class VisionWorker:
         for one in result.observations:
             told = one if self._opinions is None else self._opinions.told(one)
             self._tell(raw.camera_id, told)
-        if result.negative is not None:
-            self._pictures.take(result.negative)
+        for negative in result.negatives:
+            self._pictures.take(negative)
         if self._opinions is not None:
             seen_ns = {name: watch.last_frame_ns for name, watch in self._watches.items()}
             for one in self._opinions.follow_ups(seen_ns):

@@ -139,6 +139,8 @@ class Darkroom:
                 found += find_people_on_ground(image, self._projector, negative.pose, one.box)
             return found
         found = find_people_on_ground(image, self._projector, negative.pose)
+        if last is not None and last.time_ns > negative.time_ns:
+            return found  # a picture of before: what was found later is worth more
         self._searches.pop(negative.camera_id, None)
         self._searches[negative.camera_id] = _Search(found, negative.time_ns)
         if len(self._searches) > _MAX_CAMERAS:

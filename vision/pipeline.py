@@ -16,10 +16,11 @@ from core.errors import QingniaoError
 from core.frames import Frame
 from core.observations import Observation
 from core.ports import GroundProjector
-from core.units import NS_PER_MS, NS_PER_S
+from core.units import NS_PER_S
+from vision.album import Album, Pictured
 from vision.background import DualBackground, Foreground
 from vision.blur import private_mask
-from vision.darkroom import Negative, Shot, Shown
+from vision.darkroom import Negative, Shown
 from vision.detections import Image
 from vision.motion import moving_blobs
 from vision.people import SURE, find_people_on_ground
@@ -67,14 +68,14 @@ class VisionParameters(msgspec.Struct, frozen=True, kw_only=True):
 class PipelineResult(NamedTuple):
     """What one frame gave.
 
-    ``negative`` is what the pictures that the observations name are made from, which takes
-    longer than all the rest and is done elsewhere; None where they name none. ``state`` is
+    ``negatives`` are what the pictures that the observations name are made from, which takes
+    longer than all the rest and is done elsewhere, in this order. ``state`` is
     what may be said of the camera after this frame; ``dropped`` is the reason for which the
     frame was not looked at, empty when it was.
     """
 
     observations: list[Observation]
-    negative: Negative | None
+    negatives: tuple[Negative, ...]
     state: CameraState
     dropped: str = ""
 
@@ -88,7 +89,7 @@ class _Known(msgspec.Struct):
     maybe_person: bool = False  #: told of, but not shown
     last_told_ns: int = 0
     pictured_slot: int = -1
-    snapshot: str = ""
+    pictured: Pictured = msgspec.field(default_factory=Pictured)
 
 
 class CameraPipeline:
@@ -156,20 +157,20 @@ class CameraPipeline:
             if self._fixed_pose is None:
                 # Look only once it has stayed: most frames in flight are on the way.
                 self.state = CameraState.MOVING
-                return PipelineResult([], None, self.state, "")
+                return PipelineResult([], (), self.state, "")
         image = decode_reduced(frame.jpeg, view.factor)
         if image is None:
             return self._drop("undecodable", CameraState.BROKEN)
         if is_black(image):
             return self._drop("black", CameraState.BLACK)
-        observations, negative = view.look(image, frame, pose, self._projector)
+        observations, negatives = view.look(image, frame, pose, self._projector)
         if not view.learning:
             self.state = CameraState.LIVE
         elif self.state is not CameraState.RESIZED:
             self.state = CameraState.LEARNING
         for reason, count in view.refused().items():
             self.counts[f"refused_{reason}"] = self.counts.get(f"refused_{reason}", 0) + count
-        return PipelineResult(observations, negative, self.state)
+        return PipelineResult(observations, negatives, self.state)
 
     def _moved(self, before: CameraPose, now: CameraPose) -> bool:
         if self._fixed_pose is not None:
@@ -194,7 +195,7 @@ class CameraPipeline:
     def _drop(self, reason: str, state: CameraState) -> PipelineResult:
         self._count(reason)
         self.state = state
-        return PipelineResult([], None, state, reason)
+        return PipelineResult([], (), state, reason)
 
     def _count(self, reason: str) -> None:
         self.counts[reason] = self.counts.get(reason, 0) + 1
@@ -225,6 +226,7 @@ class _View:
         self._statics: StaticObjects | None = None
         self._known: dict[int, _Known] = {}
         self._street_ns = 0
+        self._album = Album()
         self._first_ns: int | None = None
         self._count_sum = 0
         self._count_frames = 0
@@ -248,7 +250,7 @@ class _View:
 
     def look(
         self, image: Image, frame: Frame, pose: CameraPose, projector: GroundProjector
-    ) -> tuple[list[Observation], Negative | None]:
+    ) -> tuple[list[Observation], tuple[Negative, ...]]:
         if self._first_ns is None:
             self._first_ns = self._count_since_ns = frame.time_ns
         if pose != self.pose:
@@ -264,7 +266,7 @@ class _View:
         foreground = self._background.update(image, at_s, statics.held)
         if foreground is None:
             self._count_since_ns = frame.time_ns
-            return [], None
+            return [], ()
         if foreground.relit or not self._street_ns:
             self._street_ns = frame.time_ns
         changes = statics.update(self._background, foreground, frame.time_ns)
@@ -275,7 +277,6 @@ class _View:
 
         told: list[tuple[str, int, StaticObject, _Known]] = []
         due_ns = self._parameters.update_every_s * NS_PER_S
-        pictures = _Pictures(frame)
         for one in statics.objects.values():
             known = self._known[one.number]
             if known.zone is None:
@@ -297,11 +298,13 @@ class _View:
             if known.announced:
                 told.append(("end", 0, one, known))
         observations = [
-            self._tell(frame, phase, dwell_ns, one, known, pictures)
+            self._tell(frame, phase, dwell_ns, one, known, foreground)
             for phase, dwell_ns, one, known in told
         ]
         observations += self._moving(foreground, frame)
-        return observations, self._negative(pictures, pose, foreground, projector)
+        if not self._album.wants(frame.time_ns):
+            return observations, ()
+        return observations, self._album.close(self._negative(frame, pose, foreground, projector))
 
     def _evidence_numbers(self) -> set[int]:
         return {
@@ -361,14 +364,12 @@ class _View:
 
     def _negative(
         self,
-        pictures: _Pictures,
+        frame: Frame,
         pose: CameraPose,
         foreground: Foreground,
         projector: GroundProjector,
-    ) -> Negative | None:
+    ) -> Negative:
         """What the pictures of this frame are made from."""
-        if not pictures.shots:
-            return None
         assert self._statics is not None
         visible = self._statics.visible(self._evidence_numbers())
         # Whoever waits may hardly differ from the street in the dark.
@@ -381,14 +382,14 @@ class _View:
             hide = cv2.dilate(hide, np.ones((9, 9), np.uint8)).astype(np.uint8, copy=False)
         return Negative(
             camera_id=self._camera_id,
-            time_ns=pictures.frame.time_ns,
-            jpeg=pictures.frame.jpeg,
+            time_ns=frame.time_ns,
+            jpeg=frame.jpeg,
             pose=pose,
             hide=hide,
-            shots=tuple(pictures.shots),
+            shots=(),
             shown=self._shown(),
             outlines_px=tuple(self.outlines(projector)),
-            street_ns=pictures.frame.time_ns if hovering else self._street_ns,
+            street_ns=frame.time_ns if hovering else self._street_ns,
         )
 
     def outlines(self, projector: GroundProjector) -> list[NDArray[np.int32]]:
@@ -461,7 +462,7 @@ class _View:
         dwell_ns: int,
         one: StaticObject,
         known: _Known,
-        pictures: _Pictures,
+        foreground: Foreground,
     ) -> Observation:
         assert known.sizing is not None
         assert known.zone is not None
@@ -470,7 +471,18 @@ class _View:
         slot = _picture_slot(dwell_ns / NS_PER_S)
         if phase == "end" or slot != known.pictured_slot:
             known.pictured_slot = slot
-            known.snapshot = pictures.take(self._full_box(one), one.number, phase)
+            left, top, right, bottom = one.box
+            moved = foreground.fast[top:bottom, left:right][one.inside] > 0
+            self._album.ask(
+                known.pictured,
+                self._camera_id,
+                frame.time_ns,
+                self._full_box(one),
+                one.number,
+                phase,
+                clear_ratio=one.solidity_ratio * (1.0 - float(moved.mean())),
+                stopped_ns=one.stopped_ns,
+            )
         sizing = known.sizing
         return Observation(
             source="vision",
@@ -496,7 +508,7 @@ class _View:
                 "camera_id": self._camera_id,
                 "object": str(sizing.shape),
             },
-            snapshots=(known.snapshot,) if known.snapshot else (),
+            snapshots=known.pictured.names,
         )
 
     def _moving(self, foreground: Foreground, frame: Frame) -> list[Observation]:
@@ -542,21 +554,6 @@ class _View:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         ).astype(np.uint8, copy=False)
-
-
-class _Pictures:
-    """The pictures that are wanted of one frame."""
-
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
-        self.shots: list[Shot] = []
-
-    def take(self, box: tuple[int, int, int, int], number: int, phase: str) -> str:
-        """Ask for a picture of one object; returns the name that it will have."""
-        milliseconds = self.frame.time_ns // NS_PER_MS
-        name = f"{self.frame.camera_id}/{milliseconds}-{number}-{phase}.jpg"
-        self.shots.append(Shot(name, box))
-        return name
 
 
 def _picture_slot(dwell_s: float) -> int:

@@ -315,7 +315,7 @@ def test_a_second_opinion_is_in_the_log_so_that_a_replay_decides_the_same(tmp_pa
     assert told["measures"]["opinion_ratio"] == pytest.approx(0.1)
     assert told["labels"]["opinion"] == "a shadow"
     # What was sent is what is stored, byte for byte: people are blurred in it.
-    assert base64.b64decode(sent) == (tmp_path / new["snapshots"][0]).read_bytes()
+    assert base64.b64decode(sent) == (tmp_path / new["snapshots"][-1]).read_bytes()
     events = events_of(published)
     assert events[0].edge is Edge.RAISE
     assert events[0].because["opinion"] == "a shadow"
@@ -360,17 +360,17 @@ def test_neither_frames_nor_detections_wait_for_pictures(tmp_path: Path):
 
 def test_pictures_beyond_those_that_may_wait_are_dropped_and_counted(tmp_path: Path):
     maker = _Stuck(tmp_path)
-    pictures = PictureThread(maker, max_waiting=1)
+    pictures = PictureThread(maker, max_waiting=2)
     worker = VisionWorker(the_city(), lambda _topic, _payload: True, pictures)
     for frame in parked_car_frames():
         result = worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
-        if result is not None and result.negative is not None:
+        if result is not None and result.negatives:
             assert maker.begun.wait(10.0)  # the first is being made, not waiting
-    # New, after half a minute, end: one is being made, one waits, one is dropped.
+    # Before, new, after half a minute, end: one is being made, two wait, one is dropped.
     assert worker.rejected == {"picture_dropped": 1}
     maker.go.set()
     pictures.stop(60.0)
-    assert len(list(tmp_path.rglob("*.jpg"))) == 2
+    assert len(list(tmp_path.rglob("*.jpg"))) == 3
 
 
 def test_the_status_tells_live_late_stale_and_lying(tmp_path: Path):

@@ -48,8 +48,8 @@ class Seen:
         self.snapshots = dict(
             picture
             for result in results
-            if result.negative is not None
-            for picture in darkroom.develop(result.negative)
+            for negative in result.negatives
+            for picture in darkroom.develop(negative)
         )
 
     def phases(self, phase: str) -> list[Observation]:
