@@ -6,6 +6,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from api.notify.sender import parse_networks
+from api.notify.subscriptions import load_webhooks
 from commands.connector import check_connectors
 from commands.scenario import check_scenarios
 from core.clock import SystemClock
@@ -141,6 +143,10 @@ def print_check(settings: Settings, console: Console) -> None:
     console.print(f"[bold]日历 Calendar[/bold]  holidays known: {known}")
     if settings.connectors is not None and not check_connectors(settings, None, console):
         raise ConnectorError(f"{settings.connectors}: see above; ingest runs without what fails")
+    webhooks = load_webhooks(settings.webhooks_path)
+    parse_networks(settings.notify.allow_networks)
+    names = ", ".join(one.name for one in webhooks) or f"none in {settings.webhooks_path}"
+    console.print(f"[bold]推送 Webhooks[/bold]  {names}", highlight=False)
     city = load_city(settings.city, seed=settings.city_seed)
     console.print(f"[bold]城市 City[/bold]  {city.title.zh} {city.title.en}, EPSG:{city.crs_epsg}")
     table = Table("layer", "role", "features", "version")

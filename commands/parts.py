@@ -21,6 +21,7 @@ from api.app import create_app
 from api.live import CameraState, LiveState
 from api.mqtt_link import MqttLink
 from api.notify.notifier import Notifier
+from api.notify.sender import parse_networks
 from commands.map_watch import open_map, watch_map
 from commands.sharing import write_private
 from core import topics
@@ -338,6 +339,8 @@ class ApiParts:
             store,
             city.name,
             login=broker if settings.notify.mqtt else None,
+            webhooks_path=settings.webhooks_path,
+            allowed=parse_networks(settings.notify.allow_networks),
             clock=clock,
             wall=SystemClock(),
             registry=api.state.registry,

@@ -139,6 +139,16 @@ class NotifySettings(BaseModel):
     mqtt: bool = Field(
         True, description="Whether incidents are told on `incidents/{area}/{id}` at the broker"
     )
+    webhooks: Path | None = Field(
+        None,
+        description="File of webhooks (docs/notifications.md); `webhooks.yaml` in the city's "
+        "folder or the data folder unless given",
+    )
+    allow_networks: tuple[str, ...] = Field(
+        (),
+        description="Private networks that webhooks may lead to, also without TLS, such as "
+        '`["10.0.0.0/8"]`; else only public addresses over TLS, and loopback',
+    )
 
 
 class Settings(BaseSettings):
@@ -238,10 +248,16 @@ class Settings(BaseSettings):
     @property
     def catalogue_path(self) -> Path:
         """The catalogue of imported layers: the city folder's, or the data folder's."""
-        if self.layers is not None:
-            return self.layers
+        return self.layers or self._beside_the_city("layers.yaml")
+
+    @property
+    def webhooks_path(self) -> Path:
+        """The file of webhooks: the city folder's, or the data folder's."""
+        return self.notify.webhooks or self._beside_the_city("webhooks.yaml")
+
+    def _beside_the_city(self, name: str) -> Path:
         folder = Path(self.city)
-        return (folder if folder.is_dir() else self.data_dir) / "layers.yaml"
+        return (folder if folder.is_dir() else self.data_dir) / name
 
     @property
     def table_dir(self) -> Path:

@@ -26,6 +26,7 @@ async def run(how: dict[str, Any]) -> None:
     notifier = Notifier(
         store,
         city.name,
+        webhooks_path=Path(how.get("webhooks", "none.yaml")),
         login=BrokerAddress(**how["broker"]) if how.get("broker") else None,
         clock=SystemClock(),
         wall=SystemClock(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -51,7 +52,8 @@ class NotifyMetrics:
         """Show nothing more of a subscriber that is no longer one."""
         every = (self.delivered, self.failed, self.dead, self.lost, self.behind, self.works)
         for metric in (*every, self.seconds):
-            metric.remove_by_labels({"subscriber": name})
+            with contextlib.suppress(KeyError):
+                metric.remove(name)
 
 
 class Unsaved(NamedTuple):

@@ -100,14 +100,15 @@ def subscribe(broker: Any) -> Iterator[Callable[..., Subscriber]]:
 class Delivery:
     """A notifier that runs in this test, and what it says of itself."""
 
-    def __init__(self, store: CaseStore, address: BrokerAddress) -> None:
+    def __init__(self, store: CaseStore, address: BrokerAddress, city: str = "qingdao") -> None:
         self.store = store
         self.parts: dict[str, tuple[bool, str]] = {}
         self.registry = CollectorRegistry()
         self._notifier = Notifier(
             store,
-            "generated",
+            city,
             login=address,
+            webhooks_path=Path("none.yaml"),
             clock=SystemClock(),
             wall=SystemClock(),
             registry=self.registry,
