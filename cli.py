@@ -631,10 +631,17 @@ def ledger(
     until: Annotated[str | None, typer.Option("--to", help="Not after, RFC 3339.")] = None,
     source: Annotated[str | None, typer.Option(help="Only this source (wire format).")] = None,
     by_minute: Annotated[bool, typer.Option("--minutes", help="A line per minute.")] = False,
+    devices: Annotated[
+        bool,
+        typer.Option("--devices", help="Also which of the devices' own numbers never came."),
+    ] = False,
     data: DataOption = None,
 ) -> None:
     """Tell whether all that was received is accounted for and archived; exit 1 when not."""
-    from commands.ledger import print_ledger
+    from commands.ledger import print_device_numbers, print_ledger
+
+    if devices:
+        print_device_numbers(_settings(data_dir=data), since, until, source, console)
 
     given = (since, until, source, by_minute)
     if not print_ledger(_settings(data_dir=data), *given, console):

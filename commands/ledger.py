@@ -8,6 +8,7 @@ from rich.table import Table
 from commands.archive import open_archive
 from core.settings import Settings
 from core.units import NS_PER_S, ns_to_rfc3339, rfc3339_to_ns
+from store.archive.numbers import gaps, number_lines
 from store.ledger import Ledger, Line
 
 _COLUMNS = (
@@ -62,6 +63,43 @@ def print_ledger(
     balanced = not any(line.missing or line.unarchived for line in totals)
     console.print("[green]平 balanced[/green]" if balanced else "[red]不平 NOT balanced[/red]")
     return balanced
+
+
+def print_device_numbers(
+    settings: Settings, since: str | None, until: str | None, source: str | None, console: Console
+) -> None:
+    """Show what the devices' own counters say was sent, against what was archived."""
+    from_ns = 0 if since is None else rfc3339_to_ns(since)
+    to_ns = 2**62 if until is None else rfc3339_to_ns(until)
+    with open_archive(settings) as archive:
+        lines = number_lines(archive, from_ns, to_ns, source)
+        missing = gaps(archive, from_ns, to_ns, source, limit=20)
+    table = Table(
+        "来源 source",
+        "设备 devices",
+        "归档序号 numbers archived",
+        "缺失序号 never came",
+        "重新计数 restarts",
+        title="设备序号 Devices' own numbers",
+    )
+    for line in lines:
+        cells = (line.things, line.archived, line.missing, line.restarts)
+        table.add_row(line.source, *map(str, cells))
+    console.print(table if lines else "没有带序号的设备 No device numbers what it sends.")
+    if not missing:
+        return
+    newest = Table(
+        "source", "device", "numbers", "after", "before", title="最近的缺口 The newest gaps"
+    )
+    for one in missing:
+        numbers = str(one.first) if one.first == one.last else f"{one.first}–{one.last}"
+        times = (ns_to_rfc3339(one.before_ns), ns_to_rfc3339(one.after_ns))
+        newest.add_row(one.source, one.thing_id, numbers, *times)
+    console.print(newest)
+    console.print(
+        "缺口：在无线、代理或平台中丢失，或被拒收（qingniao quarantine）。 A gap was lost on the "
+        "radio, in a broker or in the platform, or refused (qingniao quarantine)."
+    )
 
 
 def _minute(minute_s: int) -> str:

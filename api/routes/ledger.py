@@ -14,6 +14,7 @@ from api.schemas import PROBLEMS
 from api.services import Services
 from core.errors import ServiceError
 from core.units import NS_PER_S, ns_to_rfc3339
+from store.archive.numbers import Gap, gaps, number_lines
 from store.ledger import Ledger
 
 #: Where no time is asked for, the last hour is meant.
@@ -24,10 +25,15 @@ _LEDGER = Parameters(
     Parameter("source", "Only this source (wire format)."),
     Parameter("limit", "Minutes and sources of the answer; 100 unless given."),
 )
+_DEVICES = Parameters(
+    *TIMES,
+    Parameter("source", "Only this source (wire format)."),
+    Parameter("limit", "Gaps of the answer; 100 unless given."),
+)
 
 
 def build_router(services: Services) -> APIRouter:
-    """The route ``/ledger``."""
+    """The routes under ``/ledger``."""
     router = APIRouter(tags=["operation"], responses=PROBLEMS)
 
     @router.get(
@@ -62,7 +68,39 @@ def build_router(services: Services) -> APIRouter:
             }
         )
 
+    @router.get(
+        "/ledger/devices",
+        summary="What the devices' own counters say was sent, against what was archived",
+        description="Of devices that number what they send: how many numbers are archived, how "
+        "many between them never came, and the newest gaps. Such a number was lost on the radio, "
+        "in a broker or here, or it was refused. Without a time the last hour is meant.",
+        openapi_extra=_DEVICES.openapi,
+        response_class=JsonBytes,
+    )
+    def get_devices(request: Request) -> Response:
+        given = _DEVICES.read(request)
+        if services.archive is None:
+            raise ServiceError("ledger: this API was started without an archive")
+        from_ns, to_ns = interval(given["from"], given["to"], given["datetime"])
+        if from_ns is None and to_ns is None:
+            from_ns = services.clock.now_ns() - DEFAULT_SPAN_NS
+        span = (from_ns or 0, 2**62 if to_ns is None else to_ns, given["source"])
+        return encoded(
+            {
+                "totals": number_lines(services.archive, *span),
+                "gaps": [
+                    _gap(one) for one in gaps(services.archive, *span, limit_of(given["limit"]))
+                ],
+            }
+        )
+
     return router
+
+
+def _gap(one: Gap) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(one)
+    before_ns, after_ns = fields.pop("before_ns"), fields.pop("after_ns")
+    return fields | {"from": ns_to_rfc3339(before_ns), "to": ns_to_rfc3339(after_ns)}
 
 
 def _with_time(line: msgspec.Struct) -> dict[str, Any]:

@@ -90,6 +90,18 @@ def test_every_alarm_once_whatever_is_killed(tmp_path: Path) -> None:
         books = _ledger(city)
         assert (books["accepted"], books["archived"], books["missing"]) == (sent, sent, 0)
         assert books["received"] == sent + books["duplicate"]
+        # Nor does a device have a number that never came.
+        numbered = city.get("/ledger/devices")
+        assert numbered["gaps"] == []
+        assert numbered["totals"] == [
+            {
+                "source": "plain",
+                "things": len(THINGS),
+                "archived": sent,
+                "missing": 0,
+                "restarts": 0,
+            }
+        ]
         device.close()
         assert city.stop() == 0
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 from builders import EPOCH_NS
+from rich.console import Console
 
+from commands.ledger import print_device_numbers
 from commands.parts import ledger_reporter
 from core import topics
 from core.clock import ManualClock
@@ -20,6 +23,7 @@ from core.events import EventBatch, encode_events
 from core.ledger import tallies
 from core.observations import decode_batch
 from core.ports import LogRecord, RawMessage, Rejection, encode_rejections
+from core.settings import load_settings
 from core.units import NS_PER_S
 from geo.city import City, load_city
 from geo.tagging import Tagger
@@ -27,6 +31,8 @@ from ingest.bridge import Bridge
 from ingest.pipeline import decode_messages
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
+from store.archive.numbers import NumberLine, gaps, number_lines
+from store.archive.query import ArchiveReader
 from store.archive.writer import ArchiveWriter
 from store.ledger import Ledger, Line
 from streams.archiver import Archiver
@@ -88,7 +94,7 @@ class Platform:
     def __init__(self, folder: Path, map_of: tuple[City, Tagger], partitions: int = 2) -> None:
         self.log = Log()
         self.partitions = partitions
-        self._folder, self._map = folder, map_of
+        self.folder, self._map = folder, map_of
         self._starts = 0
         self._next = [0] * partitions
         self.workers = [
@@ -101,7 +107,7 @@ class Platform:
 
     def start(self) -> None:
         clock = ManualClock(EPOCH_NS + 3600 * NS_PER_S)
-        self.writer = ArchiveWriter(self._folder)
+        self.writer = ArchiveWriter(self.folder)
         self.archiver = Archiver(
             self.log,
             self.writer,
@@ -210,6 +216,63 @@ async def test_a_log_record_deleted_by_hand_raises_the_imbalance(platform: Platf
     assert (line.missing, line.unarchived) == (2, 0)
     (difference,) = platform.ledger.differences(0, 2**40)
     assert (difference.source, difference.missing) == ("plain", 2)
+
+
+def numbers_of(platform: Platform) -> tuple[list[NumberLine], list[tuple[str, int, int]]]:
+    """What the devices' numbers say, and the gaps as thing, first and last."""
+    archive = ArchiveReader(platform.folder)
+    try:
+        found = gaps(archive, 0, 2**62)
+        lines = number_lines(archive, 0, 2**62)
+    finally:
+        archive.close()
+    return lines, [(one.thing_id, one.first, one.last) for one in found]
+
+
+async def test_the_devices_own_numbers_see_what_no_party_of_the_platform_received(
+    platform: Platform,
+) -> None:
+    sent = [[reading(number) for number in range(ten, ten + 10)] for ten in range(0, 100, 10)]
+    # Lost before ingest had them, so that all parties of the ledger agree.
+    del sent[2][0:3]
+    # Two that came in another order than they were sent in.
+    sent[5][0], sent[5][1] = sent[5][1], sent[5][0]
+    await platform.ingest(*sent, [reading(7, "w-2")])
+    platform.lose(60)
+    (line,) = await platform.settle()
+    assert line.missing == 10
+    (devices,), found = numbers_of(platform)
+    assert found == [("w-1", 60, 69), ("w-1", 20, 22)]
+    assert devices == NumberLine(source="plain", things=2, archived=88, missing=13, restarts=0)
+    shown = Console(record=True, width=120, file=io.StringIO())
+    settings = load_settings(data_dir=platform.folder.parent)
+    print_device_numbers(settings, None, None, "plain", shown)
+    text = shown.export_text()
+    assert "60–69" in text
+    assert "20–22" in text
+    print_device_numbers(settings, None, None, "senml", shown)
+    assert "没有带序号的设备" in shown.export_text()
+
+
+async def test_a_counter_that_began_anew_is_no_gap(platform: Platform) -> None:
+    again = [
+        msgspec.structs.replace(
+            reading(number),
+            payload=json.dumps(
+                {
+                    "time": EPOCH_NS // 1_000_000 + 10_000 + number,
+                    "seq": number,
+                    "measures": {"tilt_deg": 1.0},
+                }
+            ).encode(),
+        )
+        for number in (0, 1, 3)
+    ]
+    await platform.ingest([reading(number) for number in range(500, 520)], again)
+    await platform.settle()
+    (devices,), found = numbers_of(platform)
+    assert (devices.archived, devices.missing, devices.restarts) == (23, 1, 1)
+    assert found == [("w-1", 2, 2)]
 
 
 async def test_what_makes_the_rules_fail_is_accounted_for_and_archived(platform: Platform) -> None:
