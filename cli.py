@@ -238,6 +238,12 @@ def record(
     frames: Annotated[
         str, typer.Option(help="Camera frames: blurred (whoever moves), raw, or none.")
     ] = "blurred",
+    frame_files: Annotated[
+        bool, typer.Option(help="Keep pictures as files beside the MCAP, named by content.")
+    ] = False,
+    max_frames_mb: Annotated[
+        float, typer.Option(min=0.01, help="With --frame-files; the oldest leave beyond it.")
+    ] = 8192.0,
     duration: Annotated[
         str | None, typer.Option("--for", help="Stop after e.g. 90s, 10min; until Ctrl-C if none.")
     ] = None,
@@ -264,6 +270,7 @@ def record(
         max_file_mb=max_file_mb,
         max_file_s=parse_duration_s(max_file_age),
         keep_files=keep,
+        frame_files_mb=max_frames_mb if frame_files else None,
     )
     raise typer.Exit(_run(run_record(_settings(data_dir=data), plan, console)))
 

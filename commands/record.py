@@ -15,6 +15,7 @@ from core.clock import Clock, SystemClock
 from core.settings import Settings
 from core.topics import INGEST_FILTERS
 from ingest.connectors.load import open_connectors
+from ingest.recording.pictures import PictureStore
 from ingest.recording.recorder import FramePolicy, Recorder
 from ingest.recording.writer import RecordingWriter
 
@@ -33,6 +34,7 @@ class RecordPlan(NamedTuple):
     max_file_mb: float
     max_file_s: float
     keep_files: int | None
+    frame_files_mb: float | None = None  #: pictures beside the files, up to so much together
 
 
 async def run_record(settings: Settings, plan: RecordPlan, console: Console) -> int:
@@ -49,12 +51,18 @@ async def run_record(settings: Settings, plan: RecordPlan, console: Console) -> 
         address, clock, about = running.address(), running.city_clock(), running.about
     else:
         address = address_of(plan.broker or settings.mqtt.url, settings)
+    pictures = None
+    if plan.frame_files_mb is not None:
+        pictures = await asyncio.to_thread(
+            PictureStore, plan.folder, max_bytes=round(plan.frame_files_mb * 1e6)
+        )
     writer = RecordingWriter(
         plan.folder,
         about=about,
         max_file_bytes=round(plan.max_file_mb * 1e6),
         max_file_s=plan.max_file_s,
         keep_files=plan.keep_files,
+        pictures=pictures,
     )
     filters = [(one, 1) for one in plan.topics] or [
         *INGEST_FILTERS,
@@ -92,5 +100,10 @@ async def run_record(settings: Settings, plan: RecordPlan, console: Console) -> 
             console.print(
                 f"frames: {hidden} blurred as a whole (street not known yet, or a camera in "
                 f"flight), {dropped} left out (no picture)"
+            )
+        if pictures is not None:
+            console.print(
+                f"pictures beside the files: {pictures.kept} ({pictures.shared} of them equal to "
+                f"others), {pictures.bytes / 1e6:.1f} MB, {pictures.evicted} removed for room"
             )
     return 0

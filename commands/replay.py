@@ -28,6 +28,7 @@ from geo.city import load_city
 from ingest.pictures import PictureFolder
 from ingest.recording.frames import FrameTransform, LiveFrames, LosslessFrames
 from ingest.recording.pace import Pace
+from ingest.recording.pictures import FOLDER
 from ingest.recording.publish import BrokerPlayer
 from ingest.recording.reader import Recording
 from ingest.recording.rounds import Round, select
@@ -292,6 +293,11 @@ def _write(plan: ReplayPlan, played: Played) -> None:
 def _tell_damage(recording: Recording, console: Console) -> None:
     for path, why in recording.cut_off.items():
         console.print(f"[yellow]{path}[/yellow]: {why}; what came before was played")
+    for reason, count in recording.frames_gone.items():
+        console.print(
+            f"[yellow]{count} frames left out[/yellow] ({reason}): their pictures are to be beside "
+            f"the recording, in {FOLDER}/"
+        )
 
 
 def _print(played: Played, taken_s: float, console: Console) -> None:

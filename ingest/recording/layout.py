@@ -3,7 +3,8 @@
 One channel per topic, quality of service, retained and repeat flag, and encoding; the flags
 are in the channel's metadata, so a message costs nothing beyond its payload. A message's data
 is the MQTT payload as it was, but for camera frames: they are ``foxglove.CompressedImage`` in
-JSON, which Foxglove shows. Its ``sequence`` holds the number of the round it was carried in
+JSON, which Foxglove shows, or references to files beside the recording
+(:mod:`ingest.recording.pictures`). Its ``sequence`` holds the number of the round it was carried in
 (upper 16 bits; only that neighbours differ matters) and the MQTT packet identifier, by which a
 repeat is recognised. Its ``log_time`` is when it was received, its ``publish_time`` the time
 that the payload itself names, or again ``log_time``. A tick is an empty object on
@@ -15,7 +16,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import msgspec
 
@@ -60,6 +62,19 @@ IMAGE_SCHEMA: Schema = (
             "frame_id": {"type": "string"},
             "data": {"type": "string", "contentEncoding": "base64"},
             "format": {"type": "string"},
+        },
+    },
+)
+REFERENCE_SCHEMA: Schema = (
+    "qingniao.FrameReference",
+    {
+        "title": "qingniao.FrameReference",
+        "type": "object",
+        "properties": {
+            "timestamp": IMAGE_SCHEMA[1]["properties"]["timestamp"],
+            "frame_id": {"type": "string"},
+            "sha256": {"type": "string"},
+            "bytes": {"type": "integer"},
         },
     },
 )
@@ -125,17 +140,27 @@ class _Time(msgspec.Struct):
     nsec: int
 
 
-class _Image(msgspec.Struct, omit_defaults=True, kw_only=True):
+class _Shown(msgspec.Struct, omit_defaults=True, kw_only=True):
     timestamp: _Time
     frame_id: str
-    data: str
     width_px: int
     height_px: int
-    format: str
+    format: str = "jpeg"
     pose: CameraPose | None = None
 
 
+class _Image(_Shown, omit_defaults=True, kw_only=True):
+    data: str
+    format: str
+
+
+class _Reference(_Shown, omit_defaults=True, kw_only=True):
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    bytes: int
+
+
 _IMAGE = msgspec.json.Decoder(_Image)
+_REFERENCE = msgspec.json.Decoder(_Reference)
 
 
 def image_of(frame: Frame) -> bytes:
@@ -148,6 +173,22 @@ def image_of(frame: Frame) -> bytes:
             frame_id=frame.camera_id,
             format="jpeg",
             data=data,
+            width_px=frame.width_px,
+            height_px=frame.height_px,
+            pose=frame.pose,
+        )
+    )
+
+
+def reference_to(frame: Frame, sha256: str) -> bytes:
+    """A frame without its picture, which lies beside the recording under its SHA-256."""
+    sec, nsec = divmod(frame.time_ns, NS_PER_S)
+    return msgspec.json.encode(
+        _Reference(
+            timestamp=_Time(sec, nsec),
+            frame_id=frame.camera_id,
+            sha256=sha256,
+            bytes=len(frame.jpeg),
             width_px=frame.width_px,
             height_px=frame.height_px,
             pose=frame.pose,
@@ -172,6 +213,27 @@ def frame_of(image: bytes) -> bytes:
         jpeg = base64.b64decode(read.data, validate=True)
     except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError) as exc:
         raise DecodeError("bad_frame", f"recorded picture: {exc}") from exc
+    return _envelope(read, jpeg)
+
+
+def referenced_frame(reference: bytes, read_picture: Callable[[str], bytes]) -> bytes:
+    """The frame's envelope out of what :func:`reference_to` wrote.
+
+    Args:
+        reference: As recorded.
+        read_picture: Gives the picture of a SHA-256.
+
+    Raises:
+        DecodeError: ``bad_frame``, or what ``read_picture`` raises.
+    """
+    try:
+        read = _REFERENCE.decode(reference)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise DecodeError("bad_frame", f"reference to a picture: {exc}") from exc
+    return _envelope(read, read_picture(read.sha256))
+
+
+def _envelope(read: _Shown, jpeg: bytes) -> bytes:
     return encode_frame(
         Frame(
             camera_id=read.frame_id,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from mcap.data_stream import ReadDataStream
-from mcap.exceptions import McapError
+from mcap.exceptions import EndOfFile, McapError
+from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.records import Attachment, Channel, Chunk, Message, Metadata, Schema
-from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
+from mcap.stream_reader import CRCValidationError, StreamReader, get_chunk_data_stream
 from mcap.summary import Summary
 from zstandard import ZstdError
 
@@ -20,6 +24,7 @@ from core.errors import DecodeError, InputError
 from core.ports import RawMessage
 from ingest.recording import layout
 from ingest.recording.jsonl import read_messages
+from ingest.recording.pictures import read_picture
 from ingest.recording.rounds import MAX_ROUND, Round, by_time, with_ticks
 
 log = logging.getLogger(__name__)
@@ -48,12 +53,25 @@ _DAMAGE = (
 )
 
 
+#: Head of a record, and of a message's content (https://mcap.dev/spec, Message).
+_RECORD, _MESSAGE = struct.Struct("<BQ"), struct.Struct("<HIQQ")
+
+
+class Stored(NamedTuple):
+    """A message as it lies in a chunk."""
+
+    channel_id: int
+    sequence: int
+    log_ns: int
+    data: bytes
+
+
 class _ChannelInfo(NamedTuple):
     topic: str
     qos: int
     retained: bool
     duplicate: bool
-    is_image: bool
+    schema: str
 
 
 class Recording:
@@ -66,6 +84,8 @@ class Recording:
     Attributes:
         cut_off: Files of which something is missing, and why: their writer was killed before
             the index, or they are damaged. All else of them is read. Known after a reading.
+        frames_gone: Frames of the last reading that were only referenced and whose pictures are
+            no longer beside the recording, or damaged, by reason; they are left out.
 
     Raises:
         InputError: There is no such recording.
@@ -74,6 +94,7 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.cut_off: dict[Path, str] = {}
+        self.frames_gone: Counter[str] = Counter()
         if path.is_dir():
             self.files = sorted(path.glob("*.mcap"))
             if not self.files:
@@ -99,6 +120,7 @@ class Recording:
         Raises:
             InputError: A file cannot be opened, or is no recording at all.
         """
+        self.frames_gone.clear()
         if self.is_mcap:
             for path in self.files:
                 yield from self._mcap_rounds(path, since_ns, until_ns)
@@ -171,10 +193,16 @@ class Recording:
                 infos = {number: _info(one, schemas) for number, one in summary.channels.items()}
             try:
                 for record in _records(file, summary, since_ns, until_ns, damaged):
-                    if isinstance(record, Message):
+                    if isinstance(record, Stored):
                         info = infos.get(record.channel_id)
-                        if info is not None:
-                            yield record.sequence >> 16, _message(record, info)
+                        if info is None:
+                            continue
+                        try:
+                            message = _message(record, info, path.parent)
+                        except DecodeError as exc:
+                            self.frames_gone[exc.reason] += 1
+                        else:
+                            yield record.sequence >> 16, message
                     elif isinstance(record, Schema):
                         schemas[record.id] = record.name
                     elif isinstance(record, Channel):
@@ -194,7 +222,7 @@ def _records(
     since_ns: int | None,
     until_ns: int | None,
     damaged: list[str],
-) -> Iterator[Message | Schema | Channel]:
+) -> Iterator[Stored | Schema | Channel]:
     """What is in the chunks, in the order of the file.
 
     With an index only the chunks of the span are read, and one that is damaged is left out and
@@ -209,19 +237,51 @@ def _records(
             file.seek(index.chunk_start_offset + 9)  # behind opcode and length
             try:
                 chunk = _read_chunk(file, index.chunk_length - 9)
-                records = breakup_chunk(chunk, validate_crc=True)
+                records = chunk_records(chunk)
             except _DAMAGE as exc:
                 damaged.append(f"at byte {index.chunk_start_offset}: {type(exc).__name__} {exc}")
                 continue
-            yield from records  # type: ignore[misc]
+            yield from records
         return
     file.seek(0)
     reader = StreamReader(file, emit_chunks=True, record_size_limit=MAX_RECORD_BYTES)
     for record in reader.records:
         if isinstance(record, Chunk):
-            yield from breakup_chunk(record, validate_crc=True)  # type: ignore[misc]
-        elif isinstance(record, Message | Schema | Channel):
+            yield from chunk_records(record)
+        elif isinstance(record, Message):
+            yield Stored(record.channel_id, record.sequence, record.log_time, record.data)
+        elif isinstance(record, Schema | Channel):
             yield record
+
+
+def chunk_records(chunk: Chunk) -> list[Stored | Schema | Channel]:
+    """What is in a chunk; its messages by one look at each, where the library takes ten.
+
+    Raises:
+        CRCValidationError: Its check sum is wrong.
+        McapError: It is compressed in a way that nobody knows.
+        struct.error: A record is cut off.
+        RuntimeError: Likewise, in text.
+    """
+    stream, size = get_chunk_data_stream(chunk, validate_crc=True)
+    data = stream.read(size)
+    records: list[Stored | Schema | Channel] = []
+    at, end = 0, len(data)
+    while at < end:
+        opcode, length = _RECORD.unpack_from(data, at)
+        at += _RECORD.size
+        if length > end - at:
+            raise EndOfFile
+        if opcode == Opcode.MESSAGE:
+            channel_id, sequence, log_ns, _ = _MESSAGE.unpack_from(data, at)
+            payload = data[at + _MESSAGE.size : at + length]
+            records.append(Stored(channel_id, sequence, log_ns, payload))
+        elif opcode == Opcode.CHANNEL:
+            records.append(Channel.read(ReadDataStream(BytesIO(data[at : at + length]))))
+        elif opcode == Opcode.SCHEMA:
+            records.append(Schema.read(ReadDataStream(BytesIO(data[at : at + length]))))
+        at += length
+    return records
 
 
 def _read_chunk(file: IO[bytes], length: int) -> Chunk:
@@ -249,14 +309,20 @@ def _info(channel: Channel, schemas: dict[int, str]) -> _ChannelInfo:
         qos=int(qos) if qos in {"0", "1", "2"} else 0,
         retained=told.get("retained") == "true",
         duplicate=told.get("duplicate") == "true",
-        is_image=schemas.get(channel.schema_id) == layout.IMAGE_SCHEMA[0]
-        and layout.is_frame_topic(channel.topic),
+        schema=schemas.get(channel.schema_id, "") if layout.is_frame_topic(channel.topic) else "",
     )
 
 
-def _message(record: Message, info: _ChannelInfo) -> RawMessage:
+def _message(record: Stored, info: _ChannelInfo, folder: Path) -> RawMessage:
+    """A message as it was carried.
+
+    Raises:
+        DecodeError: It was a frame whose picture is no longer there.
+    """
     payload = record.data
-    if info.is_image:
+    if info.schema == layout.REFERENCE_SCHEMA[0]:
+        payload = layout.referenced_frame(payload, partial(read_picture, folder))
+    elif info.schema == layout.IMAGE_SCHEMA[0]:
         try:
             payload = layout.frame_of(payload)
         except DecodeError:
@@ -264,7 +330,7 @@ def _message(record: Message, info: _ChannelInfo) -> RawMessage:
     return RawMessage(
         topic=info.topic,
         payload=payload,
-        received_ns=record.log_time,
+        received_ns=record.log_ns,
         qos=info.qos,
         retained=info.retained,
         duplicate=info.duplicate,

@@ -19,6 +19,7 @@ from core.frames import decode_frame
 from core.ports import RawMessage
 from core.units import NS_PER_S, ns_to_rfc3339
 from ingest.recording import layout
+from ingest.recording.pictures import PictureStore
 
 #: Uncompressed bytes of a chunk; with a city's readings some 5,000 messages.
 CHUNK_BYTES = 1024 * 1024
@@ -48,6 +49,8 @@ class RecordingWriter:
         max_file_s: A new file is begun after so many seconds of recorded time.
         keep_files: The oldest files of the folder are removed beyond this number; None keeps
             all.
+        pictures: Takes the pictures of camera frames, which are then only referenced; without
+            it they are in the files.
 
     Raises:
         ServiceError: The folder cannot be written.
@@ -61,6 +64,7 @@ class RecordingWriter:
         max_file_bytes: int = MAX_FILE_BYTES,
         max_file_s: float = MAX_FILE_S,
         keep_files: int | None = None,
+        pictures: PictureStore | None = None,
     ) -> None:
         if keep_files is not None and keep_files < 1:
             raise InputError(f"keep_files must be 1 or more, got {keep_files}")
@@ -73,6 +77,7 @@ class RecordingWriter:
         self._max_file_bytes = max_file_bytes
         self._max_file_ns = round(max_file_s * NS_PER_S)
         self._keep_files = keep_files
+        self._pictures = pictures
         self._round = 0
         self._stream: IO[bytes] | None = None
         self._writer: Writer
@@ -199,8 +204,12 @@ class RecordingWriter:
             except DecodeError:
                 pass  # kept as the bytes it is: a replay rejects it as that day
             else:
-                encoding, published_ns = "image", frame.time_ns
-                payload = layout.image_of(frame)
+                published_ns = frame.time_ns
+                if self._pictures is None:
+                    encoding, payload = "image", layout.image_of(frame)
+                else:
+                    encoding = "reference"
+                    payload = layout.reference_to(frame, self._pictures.put(frame.jpeg))
         flags = (message.topic, message.qos, message.retained, message.duplicate, encoding)
         self._add(
             self._channel(flags), received_ns, payload, published_ns, message.packet_id & 0xFFFF
@@ -230,6 +239,8 @@ class RecordingWriter:
                 schema = self._schema(layout.TICK_SCHEMA)
             elif encoding == "image":
                 schema, encoding = self._schema(layout.IMAGE_SCHEMA), layout.JSON
+            elif encoding == "reference":
+                schema, encoding = self._schema(layout.REFERENCE_SCHEMA), layout.JSON
             elif encoding == layout.JSON:
                 schema = self._schema(layout.ANY_SCHEMA)
             channel = self._channels[flags] = self._writer.register_channel(

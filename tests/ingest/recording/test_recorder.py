@@ -16,6 +16,7 @@ from core.ports import RawMessage
 from core.units import NS_PER_S
 from ingest.broker import BrokerAddress, EmbeddedBroker
 from ingest.recording.pace import Pace
+from ingest.recording.pictures import PictureStore, path_of
 from ingest.recording.publish import BrokerPlayer
 from ingest.recording.reader import Recording
 from ingest.recording.recorder import FramePolicy, Recorder
@@ -47,10 +48,14 @@ def a_frame(n: int, *, person_at: int | None) -> bytes:
 
 
 async def recorded(
-    address: BrokerAddress, folder: Path, rounds: list[Round], frames: FramePolicy
+    address: BrokerAddress,
+    folder: Path,
+    rounds: list[Round],
+    frames: FramePolicy,
+    pictures: PictureStore | None = None,
 ) -> tuple[list[Round], Recorder]:
     clock = ScaledClock(START_NS, 50.0)
-    writer = RecordingWriter(folder)
+    writer = RecordingWriter(folder, pictures=pictures)
     recorder = Recorder(address, clock, writer, [("#", 1)], frames=frames)
     running = asyncio.create_task(recorder.run())
     while not recorder.source.connected:
@@ -133,3 +138,55 @@ async def test_raw_frames_only_when_asked(address: BrokerAddress, tmp_path: Path
     ]
     got, _ = await recorded(address, tmp_path / "r", rounds, FramePolicy.RAW)
     assert [m.payload for one in got for m in one.messages] == [frame]
+
+
+async def test_frames_by_reference_come_back_as_they_were(
+    address: BrokerAddress, tmp_path: Path
+) -> None:
+    frames = [a_frame(n, person_at=100 * (n % 2)) for n in range(4)]
+    rounds = [
+        Round(START_NS, [RawMessage(topic="qn/c/frame/c-1", payload=one, received_ns=START_NS)])
+        for one in frames
+    ]
+    pictures = PictureStore(tmp_path / "r")
+    got, _ = await recorded(address, tmp_path / "r", rounds, FramePolicy.RAW, pictures)
+    assert [m.payload for one in got for m in one.messages] == frames
+    assert (pictures.kept, pictures.shared, pictures.evicted) == (4, 2, 0)
+    files = list((tmp_path / "r/frames").glob("??/*.jpg"))
+    assert len(files) == 2
+    assert sum(one.stat().st_size for one in files) == pictures.bytes
+    (mcap,) = (tmp_path / "r").glob("*.mcap")
+    assert mcap.stat().st_size < len(frames[0])
+    # One picture is gone, the other is not what it was.
+    files[0].unlink()
+    files[1].write_bytes(b"another")
+    recording = Recording(tmp_path / "r")
+    assert [m for one in recording.rounds() for m in one.messages] == []
+    assert recording.frames_gone == {"frame_gone": 2, "frame_damaged": 2}
+
+
+async def test_referenced_frames_are_blurred_by_default(
+    address: BrokerAddress, tmp_path: Path
+) -> None:
+    frame = a_frame(0, person_at=100)
+    rounds = [
+        Round(START_NS, [RawMessage(topic="qn/c/frame/c-1", payload=frame, received_ns=START_NS)])
+    ]
+    pictures = PictureStore(tmp_path / "r")
+    got, recorder = await recorded(address, tmp_path / "r", rounds, FramePolicy.BLURRED, pictures)
+    (kept,) = [decode_frame(m.payload) for one in got for m in one.messages]
+    assert kept.jpeg != decode_frame(frame).jpeg
+    assert recorder.blurrer.blurred_whole == 1
+
+
+def test_pictures_take_no_more_room_than_allowed(tmp_path: Path) -> None:
+    pictures = PictureStore(tmp_path, max_bytes=300)
+    digests = [pictures.put(bytes([n]) * 100) for n in range(3)]
+    pictures.put(bytes([0]) * 100)  # used again: it stays
+    pictures.put(bytes([9]) * 100)
+    assert [path_of(tmp_path, one).exists() for one in digests] == [True, False, True]
+    assert (pictures.bytes, pictures.evicted, pictures.shared) == (300, 1, 1)
+    again = PictureStore(tmp_path, max_bytes=300)
+    assert again.bytes == 300
+    again.put(b"x" * 250)
+    assert (again.bytes, again.evicted) == (250, 3)
