@@ -23,6 +23,7 @@ from api.mqtt_link import MqttLink
 from api.notify.notifier import Notifier
 from api.notify.sender import parse_networks
 from commands.map_watch import open_map, watch_map
+from commands.owners import component_owners
 from commands.sharing import write_private
 from core import topics
 from core.city import AltitudeDatum
@@ -111,6 +112,7 @@ def open_store(settings: Settings, city: City, packs: Sequence[Scenario]) -> Cas
         scenarios=packs,
         units=city.units,
         workers=city.workers,
+        owner_of=component_owners(city),
         city_prefix=(prefix if len(prefix) > 1 else city.name[:2]).upper(),
     )
 

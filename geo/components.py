@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import compress
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ class Components:
 
     Args:
         city: Whose.
+        kinds: Only components of these kinds; of all unless given.
 
     Example:
         >>> from geo.city import generate_city
@@ -38,15 +40,18 @@ class Components:
         [None]
     """
 
-    def __init__(self, city: City) -> None:
+    def __init__(self, city: City, kinds: frozenset[str] | None = None) -> None:
         layers = city.layers_of(LayerRole.COMPONENT)
         self._frame = city.frame
+        all_kinds = [kind for layer in layers for kind in layer.column("kind")]
+        wanted = [kinds is None or kind in kinds for kind in all_kinds]
         self._ids, self._names, self._kinds, self._units = (
-            [value for layer in layers for value in layer.column(column)]
+            list(compress((v for layer in layers for v in layer.column(column)), wanted))
             for column in ("feature_id", "name", "kind", "unit")
         )
         empty = np.empty(0, dtype=object)
         shapes = np.concatenate([empty, *(layer.geometries for layer in layers)])
+        shapes = shapes[np.array(wanted, np.bool_)]
         metric = city.frame.geometry_to_metric(shapes) if len(shapes) else shapes
         self.table = NearestTable(metric, MAX_COMPONENT_DISTANCE_M)
 
@@ -78,7 +83,7 @@ class Components:
         ]
 
 
-@lru_cache(maxsize=4)
-def components_of(city: City) -> Components:
-    """The components of a city; kept for the few maps that are in use."""
-    return Components(city)
+@lru_cache(maxsize=32)
+def components_of(city: City, kinds: frozenset[str] | None = None) -> Components:
+    """The components of a city; kept for the few maps and kinds that are in use."""
+    return Components(city, kinds)

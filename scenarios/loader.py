@@ -287,8 +287,9 @@ def _deadline(value: Node) -> Deadline:
 
 
 def _route(value: Node) -> Route:
-    table = value.table("departments", "receiver")
+    table = value.table("departments", "components", "receiver")
     named = table.may("departments")
     departments = () if named is None else tuple(item.text() for item in named.items())
     receiver = read_or(table.may("receiver"), lambda one: one.choice(Receiver), Receiver.WORKER)
-    return Route(departments=departments, receiver=receiver)
+    components = texts(table.may("components"))
+    return Route(departments=departments, components=components, receiver=receiver)

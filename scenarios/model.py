@@ -272,9 +272,14 @@ class Deadline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told: units whose ``department`` is one of these names, or that of the scenario."""
+    """Who is told: units whose ``department`` is one of these names, or that of the scenario.
+
+    First the owner of the component (部件) that it is about, where ``components`` names kinds of
+    them: the nearest of these kinds on the map.
+    """
 
     departments: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
     receiver: Receiver = Receiver.WORKER
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -46,6 +46,22 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
             "worker_id": self.worker_id,
             "worker_name": self.worker_name,
         }
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers for the component that a case is about."""
+
+    unit: Unit
+    component: str
+
+
+#: Tells the owner of the component that a case of a scenario is about at a place.
+OwnerOf = Callable[[Place, Scenario], Owner | None]
+
+
+def nobody_owns(_place: Place, _scenario: Scenario) -> Owner | None:
+    """Where no component is known."""
+    return None
 
 
 class Fairness(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,13 +109,15 @@ def assign(
     *,
     at_ns: int | None = None,
     fairness: Fairness | None = None,
+    owner: Owner | None = None,
 ) -> Assignment:
     """Choose the unit and the worker for a case.
 
-    The unit is of the scenario's department and has the longest area code that the place
-    lies in. The worker walks the smallest area around the place in which somebody has room
-    for one more; among several the one with the fewest open tasks, then the nearest. In quiet
-    hours, and where everybody is full, the unit's duty desk acts.
+    The unit is the component's owner, where there is one; else it is of the scenario's
+    department and has the longest area code that the place lies in. The worker walks the
+    smallest area around the place in which somebody has room for one more; among several the
+    one with the fewest open tasks, then the nearest. In quiet hours, and where everybody is
+    full, the unit's duty desk acts.
 
     Args:
         place: Where it is.
@@ -109,6 +127,7 @@ def assign(
         open_load: Open tasks by worker id; absent means none.
         at_ns: When, UTC nanoseconds; without it there are no quiet hours.
         fairness: What nobody is to be asked for.
+        owner: Who answers for the component that it is about.
 
     Returns:
         The assignment; where no unit answers, the queue ``unclear-duty`` with the reason.
@@ -117,7 +136,7 @@ def assign(
     if not codes:
         why = place.unplaced or "no_area"
         return _unclear(Text(f"地点不在任何区划内（{why}）", f"no area holds the place ({why})"))
-    unit = _unit_for(codes, scenario, units)
+    unit = _unit_for(codes, scenario, units) if owner is None else owner.unit
     if unit is None:
         zh, en = scenario.department.zh, scenario.department.en
         reason = Text(
@@ -125,11 +144,7 @@ def assign(
             f"no unit of {en} answers for {place.area_name or codes[0]}",
         )
         return _unclear(reason)
-    level = _level_of(unit.area_code)
-    why_unit = Text(
-        f"{unit.name}（{unit.department}）负责{level.zh}",
-        f"{unit.name} ({unit.department}) answers for {level.en}",
-    )
+    why_unit = _why_unit(unit, owner)
     if scenario.route.receiver is Receiver.UNIT:
         return Assignment(
             unit_id=unit.unit_id,
@@ -184,6 +199,8 @@ def considered(
     codes = area_codes(place)
     names = _department_names(scenario)
     found = []
+    own = next((one for one in units if one.unit_id == chosen.unit_id), None)
+    by_owner = own is not None and own.department not in names
     for unit in sorted(units, key=lambda one: (-len(one.area_code), one.unit_id)):
         fits, covers = unit.department in names, _covers(unit.area_code, codes)
         if unit.unit_id == chosen.unit_id or not (fits or covers):
@@ -192,6 +209,8 @@ def considered(
             why = Text(f"属于{unit.department}，不管此类", f"is of {unit.department}")
         elif not covers:
             why = Text("不管这片区域", "answers for another area")
+        elif by_owner:
+            why = Text("部件的权属单位优先", "the owner of the component comes first")
         else:
             why = Text("辖区比所选单位大", "answers for a wider area")
         found.append(Considered(id=unit.unit_id, name=unit.name, why_not=why))
@@ -219,6 +238,19 @@ def area_codes(place: Place) -> tuple[str, ...]:
     """
     codes = (place.grid_code, place.community_code, place.street_code, place.district_code)
     return tuple(code for code in codes if code)
+
+
+def _why_unit(unit: Unit, owner: Owner | None) -> Text:
+    if owner is not None:
+        return Text(
+            f"{unit.name}（{unit.department}）是部件“{owner.component}”的权属单位",
+            f"{unit.name} ({unit.department}) owns the component {owner.component}",
+        )
+    level = _level_of(unit.area_code)
+    return Text(
+        f"{unit.name}（{unit.department}）负责{level.zh}",
+        f"{unit.name} ({unit.department}) answers for {level.en}",
+    )
 
 
 def _unclear(reason: Text) -> Assignment:

@@ -23,6 +23,7 @@ from core.incidents import HistoryEntry, Incident, Status
 from core.ports import Rejection
 from scenarios.lifecycle import Action, Role
 from scenarios.model import Scenario
+from scenarios.routing import OwnerOf, nobody_owns
 from scenarios.steps import Step, take_step
 from scenarios.verdicts import VERDICT_NAMES, step_after
 from store import tables
@@ -63,6 +64,7 @@ class CaseStore(CaseReader):
         units: The city's responsible units.
         workers: The city's grid workers.
         city_prefix: Begins every case number, e.g. ``QD`` in ``QD-20260101-000001``.
+        owner_of: Tells who owns the component that a case is about.
         max_rejections: Rejections kept; older ones are evicted and counted.
         max_feed_lines: Lines of the feed kept.
 
@@ -78,6 +80,7 @@ class CaseStore(CaseReader):
         workers: Iterable[Worker],
         city_prefix: str,
         *,
+        owner_of: OwnerOf = nobody_owns,
         max_rejections: int = MAX_REJECTIONS,
         max_feed_lines: int = MAX_FEED_LINES,
     ) -> None:
@@ -90,6 +93,7 @@ class CaseStore(CaseReader):
             units=tuple(units),
             workers=tuple(workers),
             city_prefix=city_prefix,
+            owner_of=owner_of,
         )
         self._workers = {worker.worker_id: worker for worker in self._policies.workers}
         self._max_rejections = max_rejections

@@ -27,6 +27,7 @@ from scenarios.exclusions import explain_exclusion
 from scenarios.explain import explain
 from scenarios.grouping import together_with
 from scenarios.model import Scenario
+from scenarios.routing import OwnerOf, nobody_owns
 from scenarios.steps import dispatched
 from store import tables
 from store.case import SYSTEM, Case, HeldRaise, RaiseKey
@@ -41,12 +42,16 @@ from store.workload import Workload
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True):
-    """What decisions follow: scenarios by id, who can be assigned, and the number's prefix."""
+    """What decisions follow: scenarios by id, who can be assigned, and the number's prefix.
+
+    ``owner_of`` tells who owns the component that a case is about.
+    """
 
     scenarios: Mapping[str, Scenario]
     units: tuple[Unit, ...]
     workers: tuple[Worker, ...]
     city_prefix: str
+    owner_of: OwnerOf = nobody_owns
 
 
 class DecisionTransaction:
@@ -68,7 +73,7 @@ class DecisionTransaction:
         self._now_ns = now_ns
         self.book = CaseBook(connection, database)
         self.lines = NewLines()
-        self.workload = Workload(connection, policies.units, policies.workers)
+        self.workload = Workload(connection, policies.units, policies.workers, policies.owner_of)
         self._parts = Parts(policies.scenarios, self.book, self.lines, self.workload)
         self._holding = Holding(connection, database)
         self._seen: set[str] = set()

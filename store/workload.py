@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 from core.city import Unit, Worker
 from core.events import Place
 from scenarios.model import Scenario
-from scenarios.routing import Assignment, assign
+from scenarios.routing import Assignment, OwnerOf, assign
 from store import tables
 
 
@@ -19,11 +19,17 @@ class Workload:
         connection: Of the write transaction.
         units: The city's responsible units.
         workers: The city's grid workers.
+        owner_of: Tells who owns the component that a case is about.
     """
 
     def __init__(
-        self, connection: Connection, units: tuple[Unit, ...], workers: tuple[Worker, ...]
+        self,
+        connection: Connection,
+        units: tuple[Unit, ...],
+        workers: tuple[Worker, ...],
+        owner_of: OwnerOf,
     ) -> None:
+        self._owner_of = owner_of
         self._connection = connection
         self._units = units
         self._workers = workers
@@ -32,7 +38,8 @@ class Workload:
     def assign(self, place: Place, scenario: Scenario, at_ns: int) -> Assignment:
         """Choose who must act at an instant, by the load that there is now."""
         load = self._open_tasks()
-        chosen = assign(place, scenario, self._units, self._workers, load, at_ns=at_ns)
+        owner = self._owner_of(place, scenario)
+        chosen = assign(place, scenario, self._units, self._workers, load, at_ns=at_ns, owner=owner)
         if chosen.worker_id is not None:
             load[chosen.worker_id] = load.get(chosen.worker_id, 0) + 1
         return chosen

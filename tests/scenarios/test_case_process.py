@@ -28,7 +28,7 @@ from scenarios.lifecycle import (
     check_transition,
 )
 from scenarios.model import Deadline, DeadlineClock
-from scenarios.routing import UNCLEAR_DUTY_ID, Assignment, assign, considered
+from scenarios.routing import UNCLEAR_DUTY_ID, Assignment, Owner, assign, considered
 
 # ---- process ----------------------------------------------------------------------------------
 
@@ -376,3 +376,18 @@ def test_a_rule_that_is_gone_can_still_be_told(words: SimpleNamespace) -> None:
 )
 def test_durations(seconds: float, zh: str, en: str) -> None:
     assert (duration_text(seconds).zh, duration_text(seconds).en) == (zh, en)
+
+
+def test_the_owner_of_the_component_comes_first(words: SimpleNamespace) -> None:
+    water = Unit(unit_id="water", name="排水公司", department="水务", area_code="")
+    what = words.shipped("manhole-cover")
+    owner = Owner(unit=water, component="雨水井盖")
+    one = assign(PLACE, what, UNITS, WORKERS, {}, owner=owner)
+    assert one.unit_id == "water"
+    assert one.worker_id is not None
+    assert "owns the component 雨水井盖" in one.reason.en
+    others = {
+        each.id: each.why_not.en for each in considered(PLACE, what, (*UNITS, water), (), one)
+    }
+    without = assign(PLACE, what, UNITS, WORKERS, {})
+    assert others[without.unit_id] == "the owner of the component comes first"
