@@ -8,10 +8,12 @@ import math
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cbor2
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from core.errors import DecodeError
 from core.observations import Observation
@@ -19,6 +21,7 @@ from core.ports import RawMessage
 from core.units import NS_PER_S
 from ingest.decoders.common import (
     KIND_OF_MEASURE,
+    MAX_ID_CHARS,
     MAX_INSTANT_NS,
     check_size,
     checked,
@@ -372,19 +375,29 @@ def measure_of(name: str, unit: str | None, value: float) -> tuple[str, float]:
         >>> measure_of("tilt_deg", None, 4.0), measure_of("flow", "m3/h", 2.0)
         (('tilt_deg', 4.0), ('flow_m3_h', 2.0))
     """
+    name, factor, offset = _conversion(name, unit)
+    return name, value * factor + offset
+
+
+@lru_cache(maxsize=4096)
+def _conversion(name: str, unit: str | None) -> tuple[str, float, float]:
+    """Our name of a measure, and what takes its values there: value * factor + offset."""
+    as_it_is = (1.0, -0.0)  # of all numbers, -0.0 changes none that it is added to
     if unit is None:
-        return name or "value", value
+        return name or "value", *as_it_is
     if not name:
         name = _MEASURE_OF_UNIT.get(unit, "value")
     if unit in UNITS:
         ending, factor, offset = UNITS[unit]
-        return (name if name.endswith(ending) else name + ending), value * factor + offset
+        return (name if name.endswith(ending) else name + ending), factor, offset
     slug = re.sub(r"[^A-Za-z0-9]+", "_", unit).strip("_").lower()
-    return (name if not slug or name.endswith("_" + slug) else f"{name}_{slug}"), value
+    return (name if not slug or name.endswith("_" + slug) else f"{name}_{slug}"), *as_it_is
 
 
 class _Draft:
     """The observation that grows from the records of one thing at one time."""
+
+    __slots__ = ("has_time", "labels", "lat_deg", "lon_deg", "measures")
 
     def __init__(self, has_time: bool) -> None:
         self.has_time = has_time
@@ -415,6 +428,8 @@ class _Draft:
 
     def by_kind(self) -> dict[str, dict[str, float]]:
         """The measures by the kind of thing that sends them; unknown ones go to the first."""
+        if len(self.measures) == 1:
+            return {KIND_OF_MEASURE.get(next(iter(self.measures)), SOURCE): self.measures}
         kinds: dict[str, dict[str, float]] = {}
         for name, value in self.measures.items():
             if name in KIND_OF_MEASURE:
@@ -441,19 +456,7 @@ def decode(message: RawMessage) -> list[Observation]:
         >>> one.thing_id, one.kind, one.measures
         ('w-1', 'water_level', {'water_level_m': 0.31, 'ok': 1.0})
     """
-    pack = read_pack(message)
-    if not pack:
-        raise DecodeError("bad_senml", f"a pack has at least one record, on {message.topic}")
-    drafts: dict[tuple[str, int], _Draft] = {}
-    for record in resolve(pack, message.received_ns / NS_PER_S):
-        thing_id, measure = split_name(record.name)
-        if record.unit in {"lon", "lat"} and measure not in {"lon", "lat", "longitude", "latitude"}:
-            # A position belongs to the thing, whichever of its records carries it.
-            measure = ""
-        # A float64 of Unix seconds is good to a quarter of a microsecond.
-        observed_ns = round(record.time_s * 1e6) * 1000 if record.has_time else message.received_ns
-        key = (thing_id or last_level(message.topic), observed_ns)
-        drafts.setdefault(key, _Draft(record.has_time)).add(record, measure)
+    drafts = _plain_drafts(message) or _drafts(message)
     observations = []
     for (thing_id, observed_ns), draft in sorted(drafts.items(), key=lambda item: item[0][1]):
         lon_deg, lat_deg = position(draft.lon_deg, draft.lat_deg, message.topic)
@@ -477,3 +480,93 @@ def decode(message: RawMessage) -> list[Observation]:
                 )
             )
     return observations
+
+
+def _drafts(message: RawMessage) -> dict[tuple[str, int], _Draft]:
+    """The observations of a pack by thing and time, from any records."""
+    pack = read_pack(message)
+    if not pack:
+        raise DecodeError("bad_senml", f"a pack has at least one record, on {message.topic}")
+    drafts: dict[tuple[str, int], _Draft] = {}
+    for record in resolve(pack, message.received_ns / NS_PER_S):
+        thing_id, measure = split_name(record.name)
+        if record.unit in {"lon", "lat"} and measure not in {"lon", "lat", "longitude", "latitude"}:
+            # A position belongs to the thing, whichever of its records carries it.
+            measure = ""
+        # A float64 of Unix seconds is good to a quarter of a microsecond.
+        observed_ns = round(record.time_s * 1e6) * 1000 if record.has_time else message.received_ns
+        key = (thing_id or last_level(message.topic), observed_ns)
+        drafts.setdefault(key, _Draft(record.has_time)).add(record, measure)
+    return drafts
+
+
+class _PlainRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A record as nearly all are: a number, and at most the base fields of names and times."""
+
+    v: float
+    n: str = ""
+    u: str | UnsetType = UNSET
+    t: float | UnsetType = UNSET
+    bn: str | UnsetType = UNSET
+    bt: float | UnsetType = UNSET
+    bu: str | UnsetType = UNSET
+
+
+_PLAIN_DECODER = msgspec.json.Decoder(list[_PlainRecord])
+
+
+def _plain_drafts(message: RawMessage) -> dict[tuple[str, int], _Draft] | None:
+    """What :func:`_drafts` makes of a JSON pack of plain records, in a fraction of its time.
+
+    None where the pack holds anything else, or a fault: the long way knows what to say of it.
+    """
+    check_size(message)
+    try:
+        pack = _PLAIN_DECODER.decode(message.payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if len(pack) > MAX_RECORDS:
+        return None
+    base_name, base_unit, base_time_s, own_time_s = "", None, 0.0, math.nan
+    has_time, observed_ns = False, message.received_ns
+    nameless = last_level(message.topic)
+    drafts: dict[tuple[str, int], _Draft] = {}
+    for record in pack:
+        if record.bn is not UNSET:
+            base_name = record.bn
+        if record.bu is not UNSET:
+            base_unit = record.bu
+        own_s = 0.0 if record.t is UNSET else record.t
+        if record.bt is not UNSET or own_s != own_time_s:
+            base_time_s = base_time_s if record.bt is UNSET else record.bt
+            own_time_s, time_s = own_s, base_time_s + own_s
+            if time_s < RELATIVE_BELOW_S:
+                time_s += message.received_ns / NS_PER_S
+            if not 0 <= time_s * NS_PER_S < MAX_INSTANT_NS:
+                return None
+            has_time = bool(base_time_s or own_s)
+            observed_ns = round(time_s * 1e6) * 1000 if has_time else message.received_ns
+        name = base_name + record.n
+        named = _split_checked(name) if len(name) <= MAX_ID_CHARS else None
+        if named is None:
+            return None
+        thing_id, measure = named
+        key = (thing_id or nameless, observed_ns)
+        draft = drafts.get(key)
+        if draft is None:
+            draft = drafts[key] = _Draft(has_time)
+        unit = base_unit if record.u is UNSET else record.u or base_unit
+        if unit == "lon":
+            draft.lon_deg = record.v
+        elif unit == "lat":
+            draft.lat_deg = record.v
+        else:
+            to, factor, offset = _conversion(measure, unit)
+            draft.measures[to] = record.v * factor + offset
+    return drafts
+
+
+@lru_cache(maxsize=65_536)
+def _split_checked(name: str) -> tuple[str, str] | None:
+    """:func:`split_name` of a name as the RFC allows them, None of another."""
+    return split_name(name) if _NAME.fullmatch(name) else None

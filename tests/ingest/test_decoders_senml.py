@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import DecodeError
 from core.ports import RawMessage
@@ -148,3 +150,35 @@ def test_a_clock_one_day_off() -> None:
     [one] = decode(a_pack({"n": "w/tilt_deg", "v": 1, "t": NOW_NS // NS_PER_S - 86_400}))
     assert (one.observed_ns, one.has_device_time) == (NOW_NS, False)
     assert one.measures["clock_skew_s"] == -86_400
+
+
+NUMBERS = st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e13, 1e13), st.just(-0.0))
+TIMES = st.sampled_from([0, -5, 2.5, NOW_NS // NS_PER_S, NOW_NS / NS_PER_S - 90_000, 2**28, 1e12])
+UNITS = st.sampled_from(["m", "cm", "%", "K", "lon", "lat", "m3/h", ""])
+RECORDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "n": st.sampled_from(["", "water_level", "w/tilt_deg", "x:", "y:level", "a b", "P"]),
+        "v": NUMBERS,
+        "u": UNITS,
+        "t": TIMES,
+        "bn": st.sampled_from(["", "urn:dev:mac:0024befffe804ff1:", "site-1/", "w" * 300]),
+        "bt": TIMES,
+        "bu": UNITS,
+        "vb": st.booleans(),
+        "s": NUMBERS,
+    },
+)
+
+
+@given(records=st.lists(RECORDS, max_size=6))
+def test_plain_packs_give_what_the_long_way_gives(records: list[dict[str, Any]]) -> None:
+    long_way = [{**record, "extension": 1} for record in records]  # ignored, and not plain
+
+    def outcome(pack: list[dict[str, Any]]) -> object:
+        try:
+            return [(one, one.id) for one in decode(a_pack(*pack))]
+        except DecodeError as error:
+            return error.reason, error.detail
+
+    assert outcome(records) == outcome(long_way)
