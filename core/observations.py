@@ -159,9 +159,15 @@ class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs", gc=
         """The stamp of each round."""
         if not self.rounds:
             return [self.stamp]
+        one = self.stamp
         return [
-            msgspec.structs.replace(
-                self.stamp, sequence=sequence, watermark_ns=watermark_ns, logged_ns=logged_ns
+            Stamp(
+                ingest_id=one.ingest_id,
+                sequence=sequence,
+                partition=one.partition,
+                watermark_ns=watermark_ns,
+                logged_ns=logged_ns,
+                wall_ns=one.wall_ns,
             )
             for _, sequence, watermark_ns, logged_ns in self.round_table.tolist()
         ]

@@ -280,7 +280,9 @@ class FenceTracker:
         """Whether the passing of time to an instant may change anything but the instant."""
         if watermark_ns <= self._watermark_ns:
             return False
-        if self._swept_ns < 0 or watermark_ns - self._swept_ns >= self._lost_ns // 8:
+        if self._untold or self._swept_ns < 0:
+            return True
+        if watermark_ns - self._swept_ns >= self._lost_ns // 8:
             return True
         if self._is_timed and np.any(self._heads >= 0):
             return True

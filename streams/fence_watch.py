@@ -105,11 +105,12 @@ class FenceWatch:
         stamps = batch.round_stamps()
         starts = np.searchsorted(rows, [0, *batch.round_table[:, 0].tolist()]).tolist()
         told: dict[int, ObservationBatch] = {}
+        self._change_over(watermark_ns)
+        changes = self._fences_at(batch.stamp.watermark_ns) is not self.tracker.fences
         for number, (begin, end) in enumerate(itertools.pairwise(starts)):
             stamp = stamps[number]
-            fences = self._fences_at(stamp.watermark_ns)
-            if fences is not self.tracker.fences:
-                self.tracker.swap(fences)
+            if changes:
+                self._change_over(stamp.watermark_ns)
             if begin == end and not self.tracker.is_due(stamp.watermark_ns):
                 continue
             some = slice(begin, end)
@@ -130,6 +131,12 @@ class FenceWatch:
                 stamp = msgspec.structs.replace(stamp, watermark_ns=before_ns)
                 told[number] = pack(observations, stamp)
         return told
+
+    def _change_over(self, instant_ns: int) -> None:
+        """Take the fences that hold at an instant."""
+        fences = self._fences_at(instant_ns)
+        if fences is not self.tracker.fences:
+            self.tracker.swap(fences)
 
     def _moves(self, thing_id: str) -> bool:
         device = self._devices.get(thing_id)

@@ -91,7 +91,7 @@ class LiveFrames:
         self._found: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
         self._pictures = PictureThread(PictureMaker(pictures, FlatGroundProjector()))
         self._worker = VisionWorker(city, self._take, self._pictures)
-        self._frames = 0
+        self._frames = self._left = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replayed-frames", daemon=True)
         self._thread.start()
@@ -114,11 +114,20 @@ class LiveFrames:
         self.rings.wake()
         self._thread.join(2.0)
         self._pictures.stop()
+        while self.rings.take(0.0) is not None:
+            self._left += 1
 
     def report(self) -> dict[str, int]:
-        """Frames looked at, dropped and rejected."""
-        dropped = sum(self.rings.drops.values())
-        return {"frames": self._frames, "dropped": dropped} | self._worker.rejected
+        """Frames looked at, dropped, left when the recording ended, and rejected.
+
+        ``unheard`` are detections that came after the last round.
+        """
+        return {
+            "frames": self._frames,
+            "dropped": sum(self.rings.drops.values()),
+            "left": self._left,
+            "unheard": len(self._found),
+        } | self._worker.rejected
 
     def _run(self) -> None:
         while not self._stop.is_set():
