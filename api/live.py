@@ -39,8 +39,10 @@ class CameraState(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a camera now.
 
     ``quality`` is ``good``, or what is wrong with the picture, e.g. ``covered``, ``dark``.
-    ``snapshot`` is the path of the newest picture below the snapshot folder. ``frames_per_s``
-    are those looked at; ``skipped_ratio`` is the share that was not, because of load.
+    ``snapshot`` is the path of the newest evidence below the snapshot folder, ``live`` that of
+    the live picture, taken at ``live_ns``. ``lying``: frames come but do not show what is there.
+    ``frames_per_s`` are those looked at; ``skipped_ratio`` is the share that was not, because
+    of load.
     """
 
     camera_id: Annotated[str, INTERNAL]
@@ -49,6 +51,9 @@ class CameraState(msgspec.Struct, frozen=True, kw_only=True):
     skipped_ratio: Annotated[float, PUBLIC] = 0.0
     quality: Annotated[str, PUBLIC] = "good"
     snapshot: Annotated[str | None, SENSITIVE] = None
+    live: Annotated[str | None, SENSITIVE] = None
+    live_ns: Annotated[int, INTERNAL] = 0
+    lying: Annotated[bool, PUBLIC] = False
     pose: Annotated[CameraPose | None, INTERNAL] = None
 
 
@@ -203,16 +208,17 @@ class LiveState:
         self._things.move_to_end(held.thing.thing_id)
 
 
-def camera_silence(state: CameraState, now_ns: int) -> str:
-    """Live, late or stale, by how long a camera has sent no frame.
+def camera_word(state: CameraState, now_ns: int) -> str:
+    """Live, late or stale, by how long a camera has sent no frame; lying where it sends wrong ones.
 
     Example:
         >>> seen = CameraState(camera_id="c", last_frame_ns=0, frames_per_s=2.0)
-        >>> camera_silence(seen, 10**9), camera_silence(seen, 200 * 10**9)
+        >>> camera_word(seen, 10**9), camera_word(seen, 200 * 10**9)
         ('live', 'stale')
     """
     rhythm_s = 1.0 / state.frames_per_s if state.frames_per_s > 0 else UNKNOWN_RHYTHM_S
-    return _state_of((now_ns - state.last_frame_ns) / NS_PER_S, rhythm_s)
+    word = _state_of((now_ns - state.last_frame_ns) / NS_PER_S, rhythm_s)
+    return "lying" if state.lying and word == "live" else word
 
 
 def _state_of(silent_s: float, rhythm_s: float) -> str:

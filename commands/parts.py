@@ -433,7 +433,8 @@ class ApiParts:
             self.vision_watches.set()
         states = []
         for camera_id, one in status.get("cameras", {}).items():
-            with suppress(TypeError, KeyError, ValueError):
+            with suppress(TypeError, KeyError, ValueError, AttributeError):
+                live = one.get("live") or {}
                 states.append(
                     CameraState(
                         camera_id=camera_id,
@@ -442,6 +443,9 @@ class ApiParts:
                         skipped_ratio=float(one.get("skipped_ratio", 0.0)),
                         quality=str(one.get("quality", "good")),
                         snapshot=one.get("snapshot"),
+                        live=live.get("name"),
+                        live_ns=int(live.get("time_ns", 0)),
+                        lying=one.get("state") == "lying",
                     )
                 )
         self._live.update_cameras(states)

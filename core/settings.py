@@ -89,6 +89,19 @@ class ArchiveSettings(BaseModel):
     )
 
 
+class EvidenceSettings(BaseModel):
+    """Pictures and clips of cameras."""
+
+    model_config = {"frozen": True}
+
+    max_gib: float = Field(
+        4.0, gt=0, description="Size at which the oldest pictures and clips are deleted, in GiB"
+    )
+    retain_days: float = Field(
+        90.0, ge=0, description="Days after which pictures and clips are deleted; 0 keeps them"
+    )
+
+
 class OpinionSettings(BaseModel):
     """A second opinion on low-confidence events of cameras (docs/second-opinion.md)."""
 
@@ -203,6 +216,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     api: ApiSettings = ApiSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     opinion: OpinionSettings = OpinionSettings()
     notify: NotifySettings = NotifySettings()
 

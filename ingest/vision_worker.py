@@ -32,9 +32,10 @@ from core.units import NS_PER_S, ns_to_rfc3339
 from geo.camera import FlatGroundProjector
 from geo.city import City
 from ingest.broker import BrokerAddress
+from ingest.evidence_folder import evidence_folder
 from ingest.frame_source import FrameRings, FrameSource, RawFrame, build_client, leave
 from ingest.opinion_desk import OpinionDesk
-from ingest.pictures import PictureFolder, PictureMaker, Pictures, PictureThread
+from ingest.pictures import PictureMaker, Pictures, PictureThread
 from ingest.second_opinion import SecondOpinion
 from vision.pipeline import CameraPipeline, PipelineResult
 from vision.quality import CameraState
@@ -189,6 +190,8 @@ class VisionWorker:
             self._tell(raw.camera_id, told)
         for negative in result.negatives:
             self._pictures.take(negative)
+        if result.view is not None:
+            self._pictures.see(result.view)
         if self._opinions is not None:
             seen_ns = {name: watch.last_frame_ns for name, watch in self._watches.items()}
             for one in self._opinions.follow_ups(seen_ns):
@@ -207,6 +210,7 @@ class VisionWorker:
         cameras: dict[str, Any] = {}
         for camera_id, watch in self._watches.items():
             dropped = drops.get(camera_id, 0)
+            live = self._pictures.live.get(camera_id)
             looked, skipped = watch.frames - watch.frames_told, dropped - watch.drops_told
             if since_last_s > 0.0:
                 watch.fps = looked / since_last_s
@@ -221,6 +225,7 @@ class VisionWorker:
                 "skipped_ratio": round(skipped / max(1, skipped + looked), 3),
                 "fps": round(watch.fps, 2),
                 "snapshot": self._pictures.newest.get(camera_id),
+                "live": None if live is None else live._asdict(),
                 "reasons": dict(watch.pipeline.counts),
             }
         for camera_id in self._city.cameras:
@@ -336,7 +341,7 @@ def run_vision_worker(
     rings = FrameRings()
     source = FrameSource(broker, rings)
     publisher = DetectionPublisher(broker)
-    folder = PictureFolder(settings.snapshot_dir)
+    folder = evidence_folder(settings)
     asker = opinions = None
     if settings.opinion.url:
         asker = SecondOpinion(settings.opinion)
@@ -358,6 +363,7 @@ def run_vision_worker(
                     status = worker.status(clock.now_ns(), now_s - told_s, dict(rings.drops))
                     status["rejected"] |= rings.refused
                     status["watching"] = source.subscribed
+                    status["evidence"] = {"bytes": folder.byte_count, "evicted": folder.evicted}
                     publisher.tell(status_topic(city.name), msgspec.json.encode(status))
                     told_s = now_s
         finally:

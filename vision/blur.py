@@ -8,11 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.units import ns_to_rfc3339
 from vision.detections import Image, Mask, find_blobs
+from vision.drawing import EVENT, WHITE, ZONE, camera_and_time, write_words
 
-_BOX_BGR = (40, 40, 230)
-_ZONE_BGR = (0, 210, 255)
 _JPEG_QUALITY = 85
 
 #: Specks smaller than this are noise, not people: a person 35 m away has about fifty pixels.
@@ -86,7 +84,7 @@ def draw_zones(image: Image, outlines_px: Sequence[NDArray[np.int32]], mask: Mas
     """
     drawn = image.copy()
     for outline in outlines_px:
-        cv2.polylines(drawn, [outline], isClosed=False, color=_ZONE_BGR, thickness=1)
+        cv2.polylines(drawn, [outline], isClosed=False, color=ZONE, thickness=1)
     height, width = image.shape[:2]
     cv2.copyTo(image, cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST), drawn)
     return drawn
@@ -97,14 +95,11 @@ def draw_object(
 ) -> Image:
     """Draw an object's box, the camera and the time into a picture, in place."""
     left, top, right, bottom = box_xyxy_px
-    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), _BOX_BGR, 2)
-    height = image.shape[0]
-    scale = height / 360.0 * 0.45
-    text = f"{camera_id}  {ns_to_rfc3339(time_ns)}"
-    origin = (round(8 * scale / 0.45), height - round(8 * scale / 0.45))
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        font = cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(image, text, origin, font, scale, colour, thickness, cv2.LINE_AA)
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), EVENT, 2)
+    size = image.shape[0] / 360.0 * 0.45
+    foot = round(8 * size / 0.45)
+    origin = (foot, image.shape[0] - foot)
+    write_words(image, camera_and_time(camera_id, time_ns), origin, WHITE, size)
     return image
 
 

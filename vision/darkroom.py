@@ -40,30 +40,56 @@ class Shot(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A thing that stays visible: its box; of a vehicle also pixels for a metre there, else 0."""
+    """A thing that stays visible: its box; of a vehicle also pixels for a metre there, else 0.
+
+    ``words`` say what it is, in ASCII, for drawing.
+    """
 
     box: Box
     px_per_m: float = 0.0
+    words: str = ""
 
 
 class Negative(msgspec.Struct, frozen=True, kw_only=True):
     """A frame with what its pictures need.
 
-    ``hide``, shape (h, w) of the model, is what moves and must be blurred. ``outlines_px`` are
-    those of the zones. ``street_ns`` is since when nothing became part of the street; of a
-    camera that sways in the air it is the frame's own time. It holds one JPEG and one mask, some
-    300 kB at 1080p.
+    ``hide_bits`` is, packed, what moves and must be blurred, of shape ``hide_shape``, that of
+    the model. ``moving`` are the boxes of what moves, ``outlines_px`` those of the zones, all
+    in pixels of ``pose``. ``street_ns`` is since when nothing became part of the street; of a
+    camera that sways in the air it is the frame's own time. ``clips`` are the names of clips
+    that are wanted of how this moment came about. It holds one JPEG and one mask of
+    bits, some 300 kB at 1080p.
     """
 
     camera_id: str
     time_ns: int
     jpeg: bytes
     pose: CameraPose
-    hide: Mask
+    hide_bits: bytes
+    hide_shape: tuple[int, int]
     shots: tuple[Shot, ...]
     shown: tuple[Shown, ...]
+    moving: tuple[Box, ...]
     outlines_px: tuple[NDArray[np.int32], ...]
     street_ns: int
+    clips: tuple[str, ...] = ()
+
+    @property
+    def hide(self) -> Mask:
+        """What must be blurred, shape (h, w), 255 where."""
+        height, width = self.hide_shape
+        bits = np.unpackbits(np.frombuffer(self.hide_bits, np.uint8), count=height * width)
+        return bits.reshape(height, width) * np.uint8(255)
+
+    @property
+    def byte_count(self) -> int:
+        """What it holds, nearly."""
+        return len(self.jpeg) + len(self.hide_bits)
+
+
+def pack_mask(mask: Mask) -> bytes:
+    """A mask as bits, an eighth of its size."""
+    return np.packbits(mask > 0).tobytes()
 
 
 class _Search(NamedTuple):
@@ -90,11 +116,9 @@ class Darkroom:
         Returns:
             (name, JPEG) of each shot; none where the frame cannot be decoded whole.
         """
-        image = decode_reduced(negative.jpeg, 1)
-        if image is None:
+        blurred = self.blurred(negative)
+        if blurred is None:
             return []
-        mask = self._with_people_and_plates(negative, image)
-        blurred = draw_zones(blur(image, mask), negative.outlines_px, mask)
         pictures = []
         for name, (left, top, right, bottom) in negative.shots:
             drawn = draw_object(
@@ -105,6 +129,14 @@ class Darkroom:
             )
             pictures.append((name, encode_jpeg(drawn)))
         return pictures
+
+    def blurred(self, negative: Negative) -> Image | None:
+        """The whole frame with nobody in it and the zones drawn; None if it cannot be decoded."""
+        image = decode_reduced(negative.jpeg, 1)
+        if image is None:
+            return None
+        mask = self._with_people_and_plates(negative, image)
+        return draw_zones(blur(image, mask), negative.outlines_px, mask)
 
     def _with_people_and_plates(self, negative: Negative, image: Image) -> Mask:
         height, width = image.shape[:2]

@@ -8,14 +8,11 @@ import numpy as np
 from core.units import ns_to_rfc3339
 from vision.camera_file import CameraFile
 from vision.detections import Image
+from vision.drawing import EVENT, MOVING, WHITE, ZONE, write_words
 from vision.watch import Look
 
-_ZONE = (0, 210, 255)
 _LINE = (255, 200, 0)
-_MOVING = (80, 220, 80)
 _STILL = (160, 160, 160)
-_EVENT = (40, 40, 230)
-_WHITE = (255, 255, 255)
 
 
 def draw_look(
@@ -42,42 +39,34 @@ def draw_look(
     size = max(0.4, height / 720.0 * 0.6)
     for zone in camera.zones:
         polygon = np.rint(np.array(zone.polygon_px) * scale).astype(np.int32)
-        cv2.polylines(image, [polygon], True, _ZONE, 1, cv2.LINE_AA)
-        _write(image, f"{zone.id} {zone.kind}", tuple(polygon[0].tolist()), _ZONE, size * 0.8)
+        cv2.polylines(image, [polygon], True, ZONE, 1, cv2.LINE_AA)
+        write_words(image, f"{zone.id} {zone.kind}", tuple(polygon[0].tolist()), ZONE, size * 0.8)
     for line in camera.lines:
         start, end = (
             np.rint(np.array(one) * scale).astype(int) for one in (line.from_px, line.to_px)
         )
         cv2.line(image, tuple(start.tolist()), tuple(end.tolist()), _LINE, 2, cv2.LINE_AA)
         came_in, came_out = totals.get(line.id, [0, 0])
-        _write(image, f"{line.id} in {came_in} out {came_out}", tuple(start.tolist()), _LINE, size)
+        write_words(
+            image, f"{line.id} in {came_in} out {came_out}", tuple(start.tolist()), _LINE, size
+        )
     tracks = look.tracks
     for row, number in enumerate(tracks.number.tolist()):
         left, top, right, bottom = np.rint(tracks.xyxy_px[row]).astype(int).tolist()
-        colour = _MOVING if look.moving[row] else _STILL
+        colour = MOVING if look.moving[row] else _STILL
         cv2.rectangle(image, (left, top), (right, bottom), colour, 1)
         speed = look.speed_mps[row]
         words = f"{number}" if speed != speed else f"{number} {speed:.1f} m/s"
-        _write(image, words, (left, top - 3), colour, size * 0.8)
+        write_words(image, words, (left, top - 3), colour, size * 0.8)
     for _, sighting in look.open:
         left, top, right, bottom = np.rint(sighting.xyxy).astype(int).tolist()
-        cv2.rectangle(image, (left - 2, top - 2), (right + 2, bottom + 2), _EVENT, 2)
+        cv2.rectangle(image, (left - 2, top - 2), (right + 2, bottom + 2), EVENT, 2)
         where = sighting.labels.get("zone", "")
-        _write(image, f"{sighting.what} {where}".strip(), (left, bottom + 14), _EVENT, size)
+        write_words(image, f"{sighting.what} {where}".strip(), (left, bottom + 14), EVENT, size)
     state = f"{look.state.words} ({look.state})" + (" learning" if look.learning else "")
-    _write(image, f"{camera.id}  {ns_to_rfc3339(time_ns)}  {state}", (6, height - 8), _WHITE, size)
+    write_words(
+        image, f"{camera.id}  {ns_to_rfc3339(time_ns)}  {state}", (6, height - 8), WHITE, size
+    )
     if notice:
-        _write(image, notice, (6, round(24 * size) + 4), _EVENT, size)
+        write_words(image, notice, (6, round(24 * size) + 4), EVENT, size)
     return image
-
-
-def _write(
-    image: Image, words: str, at: tuple[int, ...], colour: tuple[int, int, int], size: float
-) -> None:
-    """ASCII words with a dark rim."""
-    text = words.encode("ascii", "replace").decode()
-    origin = (int(at[0]), int(at[1]))
-    for tint, thickness in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(
-            image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, size, tint, thickness, cv2.LINE_AA
-        )

@@ -16,12 +16,13 @@ from core.errors import QingniaoError
 from core.frames import Frame
 from core.observations import Observation
 from core.ports import GroundProjector
+from core.snapshots import clip_of
 from core.units import NS_PER_S
 from vision.album import Album, Pictured
 from vision.background import DualBackground, Foreground
 from vision.blur import private_mask
-from vision.darkroom import Negative, Shown
-from vision.detections import Image
+from vision.darkroom import Negative, Shown, pack_mask
+from vision.detections import Blobs, Image
 from vision.motion import moving_blobs
 from vision.people import SURE, find_people_on_ground
 from vision.quality import CameraState, FreezeWatch, decode_reduced, is_black, read_jpeg_header
@@ -61,6 +62,7 @@ class VisionParameters(msgspec.Struct, frozen=True, kw_only=True):
     gone_after_s: float = 10.0  #: shorter: a passing lorry ends what it hides
     count_every_s: float = 10.0
     zone_tolerance_m: float = 0.5  #: about the error of a foot point 20 m away
+    view_every_s: float = 0.5  #: shorter: clips are smoother and hold more
     hover_m: float = 1.0  #: a flying camera that moved this far looks at another view
     hover_deg: float = 1.0
 
@@ -69,7 +71,8 @@ class PipelineResult(NamedTuple):
     """What one frame gave.
 
     ``negatives`` are what the pictures that the observations name are made from, which takes
-    longer than all the rest and is done elsewhere, in this order. ``state`` is
+    longer than all the rest and is done elsewhere, in this order; ``view`` is what the camera's
+    live picture and clips are made from, None where none is due. ``state`` is
     what may be said of the camera after this frame; ``dropped`` is the reason for which the
     frame was not looked at, empty when it was.
     """
@@ -78,6 +81,7 @@ class PipelineResult(NamedTuple):
     negatives: tuple[Negative, ...]
     state: CameraState
     dropped: str = ""
+    view: Negative | None = None
 
 
 class _Known(msgspec.Struct):
@@ -163,14 +167,14 @@ class CameraPipeline:
             return self._drop("undecodable", CameraState.BROKEN)
         if is_black(image):
             return self._drop("black", CameraState.BLACK)
-        observations, negatives = view.look(image, frame, pose, self._projector)
+        observations, negatives, shown = view.look(image, frame, pose, self._projector)
         if not view.learning:
             self.state = CameraState.LIVE
         elif self.state is not CameraState.RESIZED:
             self.state = CameraState.LEARNING
         for reason, count in view.refused().items():
             self.counts[f"refused_{reason}"] = self.counts.get(f"refused_{reason}", 0) + count
-        return PipelineResult(observations, negatives, self.state)
+        return PipelineResult(observations, negatives, self.state, view=shown)
 
     def _moved(self, before: CameraPose, now: CameraPose) -> bool:
         if self._fixed_pose is not None:
@@ -227,6 +231,7 @@ class _View:
         self._known: dict[int, _Known] = {}
         self._street_ns = 0
         self._album = Album()
+        self._viewed_ns: int | None = None
         self._first_ns: int | None = None
         self._count_sum = 0
         self._count_frames = 0
@@ -250,7 +255,7 @@ class _View:
 
     def look(
         self, image: Image, frame: Frame, pose: CameraPose, projector: GroundProjector
-    ) -> tuple[list[Observation], tuple[Negative, ...]]:
+    ) -> tuple[list[Observation], tuple[Negative, ...], Negative | None]:
         if self._first_ns is None:
             self._first_ns = self._count_since_ns = frame.time_ns
         if pose != self.pose:
@@ -266,7 +271,7 @@ class _View:
         foreground = self._background.update(image, at_s, statics.held)
         if foreground is None:
             self._count_since_ns = frame.time_ns
-            return [], ()
+            return [], (), None
         if foreground.relit or not self._street_ns:
             self._street_ns = frame.time_ns
         changes = statics.update(self._background, foreground, frame.time_ns)
@@ -301,20 +306,37 @@ class _View:
             self._tell(frame, phase, dwell_ns, one, known, foreground)
             for phase, dwell_ns, one, known in told
         ]
-        observations += self._moving(foreground, frame)
-        if not self._album.wants(frame.time_ns):
-            return observations, ()
-        return observations, self._album.close(self._negative(frame, pose, foreground, projector))
+        moving = moving_blobs(foreground, statics.held)
+        observations += self._moving(moving, frame)
+        clips = tuple(
+            clip_of(f"{self._camera_id}/{one.number}")
+            for phase, _, one, _ in told
+            if phase == "new"
+        )
+        pictured, viewed = self._album.wants(frame.time_ns), bool(clips) or self._view_is_due(frame)
+        if not pictured and not viewed:
+            return observations, (), None
+        negative = self._negative(frame, pose, foreground, moving, projector)
+        negatives = self._album.close(negative) if pictured else ()
+        if not viewed:
+            return observations, negatives, None
+        self._viewed_ns = frame.time_ns
+        return observations, negatives, msgspec.structs.replace(negative, clips=clips)
+
+    def _view_is_due(self, frame: Frame) -> bool:
+        due_ns = self._parameters.view_every_s * NS_PER_S
+        return self._viewed_ns is None or frame.time_ns - self._viewed_ns >= due_ns
 
     def _evidence_numbers(self) -> set[int]:
+        # What was not told of yet may still turn out to be somebody who stands there.
         return {
             number
             for number, known in self._known.items()
-            if known.zone is not None and not known.maybe_person
+            if known.announced and not known.maybe_person
         }
 
     def _shown(self) -> tuple[Shown, ...]:
-        """What stays visible: vehicles and heaps in zones, not people."""
+        """What stays visible: the vehicles and heaps that were told of."""
         assert self._statics is not None
         found = []
         for number in sorted(self._evidence_numbers() & self._statics.objects.keys()):
@@ -324,8 +346,13 @@ class _View:
             if sizing is not None and sizing.shape is Shape.VEHICLE:
                 # Its picture is at most as wide as it is long: plates are rather thought larger.
                 px_per_m = (box[2] - box[0]) / max(sizing.width_m, 1.0)
-            found.append(Shown(box, px_per_m))
+            found.append(Shown(box, px_per_m, self._words(number)))
         return tuple(found)
+
+    def _words(self, number: int) -> str:
+        known = self._known[number]
+        what = "" if known.sizing is None else str(known.sizing.shape)
+        return f"{what} {'' if known.zone is None else known.zone.kind}".strip()
 
     def _full_box(self, one: StaticObject) -> tuple[int, int, int, int]:
         """An object's box in pixels of the full picture."""
@@ -367,6 +394,7 @@ class _View:
         frame: Frame,
         pose: CameraPose,
         foreground: Foreground,
+        moving: Blobs,
         projector: GroundProjector,
     ) -> Negative:
         """What the pictures of this frame are made from."""
@@ -385,9 +413,11 @@ class _View:
             time_ns=frame.time_ns,
             jpeg=frame.jpeg,
             pose=pose,
-            hide=hide,
+            hide_bits=pack_mask(hide),
+            hide_shape=(hide.shape[0], hide.shape[1]),
             shots=(),
             shown=self._shown(),
+            moving=tuple(map(tuple, (moving.xyxy_px * self.factor).tolist())),
             outlines_px=tuple(self.outlines(projector)),
             street_ns=frame.time_ns if hovering else self._street_ns,
         )
@@ -511,9 +541,8 @@ class _View:
             snapshots=known.pictured.names,
         )
 
-    def _moving(self, foreground: Foreground, frame: Frame) -> list[Observation]:
-        assert self._statics is not None
-        self._count_sum += len(moving_blobs(foreground, self._statics.held))
+    def _moving(self, moving: Blobs, frame: Frame) -> list[Observation]:
+        self._count_sum += len(moving)
         self._count_frames += 1
         if frame.time_ns - self._count_since_ns < self._parameters.count_every_s * NS_PER_S:
             return []

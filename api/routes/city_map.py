@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -13,14 +12,16 @@ from fastapi.responses import FileResponse, Response
 from numpy.typing import NDArray
 
 from api.answers import GEOJSON, JsonBytes, as_json, encoded
-from api.live import camera_silence
+from api.evidence_files import snapshot_file
+from api.live import camera_word
 from api.query import Parameter, Parameters
 from api.schemas import PROBLEMS, answer
 from api.services import Services
 from core.city import AltitudeDatum, Camera
 from core.errors import InputError, NotFoundError
 from core.events import Place
-from core.units import ns_to_rfc3339, rfc3339_to_ns
+from core.snapshots import MEDIA_TYPES
+from core.units import NS_PER_MS, ns_to_rfc3339, rfc3339_to_ns
 from geo.crs import convert_points
 from geo.fact_sheet import Asked, fact_sheets
 from geo.layers import Layer
@@ -147,14 +148,22 @@ def build_router(services: Services) -> APIRouter:
 
     @router.get(
         "/snapshots/{path:path}",
-        summary="A picture that is evidence",
+        summary="A picture or a clip that is evidence, or a camera's live picture",
+        description="Clips are VP8 in WebM; parts of them are given on `Range`.",
         response_class=FileResponse,
-        responses={200: {"content": {"image/jpeg": {}}, "description": "The picture"}},
+        responses={
+            200: {
+                "content": {one: {} for one in MEDIA_TYPES.values()},
+                "description": "The picture or clip",
+            },
+            206: {"description": "The part of it that was asked for"},
+        },
     )
     def get_snapshot(path: str) -> Response:
+        file = snapshot_file(services.snapshot_dir, path)
         return FileResponse(
-            _snapshot_file(services.snapshot_dir, path),
-            media_type="image/jpeg",
+            file,
+            media_type=MEDIA_TYPES[file.suffix],
             headers={"Cache-Control": "private, max-age=3600"},
         )
 
@@ -237,6 +246,7 @@ def _cameras(services: Services) -> list[dict[str, Any]]:
         state = states.get(camera_id)
         pose = state.pose if state is not None and state.pose is not None else camera.pose
         snapshot = None if state is None else state.snapshot
+        live = None if state is None or state.live is None else state
         found.append(
             {
                 "camera_id": camera_id,
@@ -245,32 +255,17 @@ def _cameras(services: Services) -> list[dict[str, Any]]:
                 "lon_deg": None if pose is None else pose.lon_deg,
                 "lat_deg": None if pose is None else pose.lat_deg,
                 "pose": pose,
-                "state": None if state is None else camera_silence(state, now_ns),
+                "state": None if state is None else camera_word(state, now_ns),
                 "quality": None if state is None else state.quality,
                 "frames_per_s": 0.0 if state is None else state.frames_per_s,
                 "skipped_ratio": 0.0 if state is None else state.skipped_ratio,
                 "last_frame_at": None if state is None else ns_to_rfc3339(state.last_frame_ns),
+                "live_at": None if live is None else ns_to_rfc3339(live.live_ns),
+                "live_url": None
+                if live is None
+                else f"/snapshots/{live.live}?at={live.live_ns // NS_PER_MS}",
                 "snapshot": snapshot,
                 "snapshot_url": None if snapshot is None else f"/snapshots/{snapshot}",
             }
         )
     return found
-
-
-def _snapshot_file(folder: Path, path: str) -> Path:
-    """The file of a snapshot, never one outside the folder.
-
-    Raises:
-        NotFoundError: There is no such picture.
-    """
-    missing = NotFoundError(f"snapshot {path[:200]!r}: there is no such picture")
-    if not path.endswith(".jpg") or "\0" in path or "\\" in path:
-        raise missing
-    root = folder.resolve()
-    try:
-        file = (root / path).resolve()
-        if not file.is_relative_to(root) or not file.is_file():
-            raise missing
-    except OSError as exc:
-        raise missing from exc
-    return file

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import GEOJSON, JsonBytes, as_json
+from api.evidence_files import clips
 from api.guard import check_token, client_of
 from api.query import PAGES, PLACES, TIMES, Parameter, Parameters, incident_filter, limit_of
 from api.routes.photos import check_photos
@@ -94,16 +95,17 @@ def build_router(services: Services) -> APIRouter:
 
     @router.get(
         "/incidents/{incident_id}",
-        summary="One incident with its evidence, history and possible steps",
+        summary="One incident with its evidence, clips, history and possible steps",
         response_class=JsonBytes,
         responses=answer("The incident", Incident),
     )
     def get_incident(incident_id: str) -> Response:
         detail = store.detail(_plain_id(incident_id))
         steps = as_json(possible_actions(detail.incident))
-        body = b'%b,"evidence":%b,"history":%b,"transitions":%b}' % (
+        body = b'%b,"evidence":%b,"clips":%b,"history":%b,"transitions":%b}' % (
             detail.body[:-1],
             join_array(detail.evidence),
+            as_json(clips(services.snapshot_dir, detail.evidence)),
             join_array(detail.history),
             steps,
         )

@@ -12,8 +12,9 @@ from typing import Protocol
 from core.ports import RawMessage
 from geo.camera import FlatGroundProjector
 from geo.city import City
+from ingest.evidence_folder import EvidenceFolder
 from ingest.frame_source import FrameRings, RawFrame
-from ingest.pictures import PictureFolder, PictureMaker, PictureThread
+from ingest.pictures import PictureMaker, PictureThread
 from ingest.recording.layout import is_frame_topic
 from ingest.recording.rounds import Round
 from ingest.vision_worker import VisionWorker
@@ -44,7 +45,7 @@ class LosslessFrames:
     Detections come right after the frames they were seen in.
     """
 
-    def __init__(self, city: City, pictures: PictureFolder) -> None:
+    def __init__(self, city: City, pictures: EvidenceFolder) -> None:
         self._found: list[tuple[str, bytes]] = []
         maker = PictureMaker(pictures, FlatGroundProjector())
         self._worker = VisionWorker(city, self._take, maker)
@@ -86,7 +87,7 @@ class LiveFrames:
     What it sees joins the round that is next when it is done, so two replays differ.
     """
 
-    def __init__(self, city: City, pictures: PictureFolder) -> None:
+    def __init__(self, city: City, pictures: EvidenceFolder) -> None:
         self.rings = FrameRings()
         self._found: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
         self._pictures = PictureThread(PictureMaker(pictures, FlatGroundProjector()))

@@ -271,3 +271,48 @@ def test_an_area_of_former_years_is_the_one_of_today() -> None:
     assert area_prefix("370282003", table) == "370215003"
     assert area_prefix("3702", table) == "3702"
     assert area_prefix(None, table) == ""
+
+
+async def test_a_camera_shows_its_live_picture_and_says_how_it_is(
+    site: Any, client: httpx.AsyncClient
+) -> None:
+    (site.folder / "snapshots" / "camera-1").mkdir()
+    (site.folder / "snapshots" / "camera-1" / "live.jpg").write_bytes(b"\xff\xd8live")
+
+    async def shown(**more: Any) -> dict[str, Any]:
+        now_ns = site.clock.now_ns()
+        given = {"last_frame_ns": now_ns, "frames_per_s": 5.0, "live_ns": now_ns} | more
+        site.live.update_cameras([CameraState(camera_id="camera-1", **given)])
+        cameras = (await client.get("/cameras")).json()["cameras"]
+        return next(one for one in cameras if one["camera_id"] == "camera-1")
+
+    live = await shown(live="camera-1/live.jpg", skipped_ratio=0.25)
+    assert (live["state"], live["skipped_ratio"]) == ("live", 0.25)
+    assert (await client.get(live["live_url"])).content == b"\xff\xd8live"
+    # A newer picture has another address: the browser keeps no old one for it.
+    site.clock.advance_to(site.clock.now_ns() + 3_000_000_000)
+    assert (await shown(live="camera-1/live.jpg"))["live_url"] != live["live_url"]
+    lying = await shown(lying=True, quality="frozen")
+    assert (lying["state"], lying["quality"], lying["live_url"]) == ("lying", "frozen", None)
+    silent_ns = site.clock.now_ns() - 600_000_000_000
+    assert (await shown(lying=True, last_frame_ns=silent_ns))["state"] == "stale"
+
+
+async def test_the_clip_of_a_thing_comes_with_its_incident(
+    site: Any, client: httpx.AsyncClient
+) -> None:
+    site.apply(site.event(30, thing="camera-1/1767225611"), site.event(31, thing="camera-1/9"))
+    [one] = (await client.get("/incidents")).json()["incidents"]
+    assert (await client.get(f"/incidents/{one['id']}")).json()["clips"] == []
+    (site.folder / "snapshots" / "camera-1").mkdir()
+    clip = bytes(range(256)) * 4
+    (site.folder / "snapshots" / "camera-1" / "1767225611.webm").write_bytes(clip)
+    [name] = (await client.get(f"/incidents/{one['id']}")).json()["clips"]
+    whole = await client.get(f"/snapshots/{name}")
+    assert (whole.content, whole.headers["content-type"]) == (clip, "video/webm")
+    assert whole.headers["accept-ranges"] == "bytes"
+    part = await client.get(f"/snapshots/{name}", headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, clip[10:20])
+    assert part.headers["content-range"] == "bytes 10-19/1024"
+    beyond = await client.get(f"/snapshots/{name}", headers={"Range": "bytes=5000-"})
+    assert beyond.status_code == 416

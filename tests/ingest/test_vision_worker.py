@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -29,14 +30,16 @@ from core.frames import Frame, encode_frame
 from core.observations import Stamp, decode_batch, encode_batch, pack
 from core.ports import RawMessage
 from core.settings import OpinionSettings, Settings
+from core.snapshots import clip_of
 from core.topics import detection_topic, frame_topic
 from geo.camera import FlatGroundProjector
 from geo.city import City, generate_city
 from ingest.broker import BrokerAddress, MosquittoBroker, find_mosquitto
 from ingest.decoders import decode
+from ingest.evidence_folder import EvidenceFolder
 from ingest.frame_source import RING_FRAMES, FrameRings, RawFrame
 from ingest.opinion_desk import OpinionDesk
-from ingest.pictures import PictureFolder, PictureMaker, PictureThread
+from ingest.pictures import PictureMaker, PictureThread
 from ingest.second_opinion import SecondOpinion
 from ingest.vision_worker import (
     VisionWorker,
@@ -48,6 +51,7 @@ from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
 from simulators.actors import Actor, Waypoint
 from simulators.cameras import CameraSimulator
+from vision.clip_ring import AFTER_S, BEFORE_S
 from vision.darkroom import Negative
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -184,18 +188,8 @@ def test_a_waiting_take_gets_what_comes():
     assert rings.take(0.01) is None
 
 
-def test_pictures_are_whole_and_the_oldest_go(tmp_path: Path):
-    folder = PictureFolder(tmp_path, kept=3)
-    for number in range(5):
-        folder.write(f"camera-1/{1000 + number}-1-new.jpg", b"picture %d" % number)
-    PictureFolder(tmp_path, kept=3).write("camera-1/1009-1-new.jpg", b"after a restart")
-    left = sorted(path.name for path in (tmp_path / "camera-1").iterdir())
-    assert left == ["1003-1-new.jpg", "1004-1-new.jpg", "1009-1-new.jpg"]
-    assert (tmp_path / "camera-1" / "1004-1-new.jpg").read_bytes() == b"picture 4"
-
-
 def a_maker(tmp_path: Path) -> PictureMaker:
-    return PictureMaker(PictureFolder(tmp_path), FlatGroundProjector())
+    return PictureMaker(EvidenceFolder(tmp_path), FlatGroundProjector())
 
 
 def a_worker(tmp_path: Path, published: list[tuple[str, bytes]]) -> VisionWorker:
@@ -301,7 +295,7 @@ def test_a_second_opinion_is_in_the_log_so_that_a_replay_decides_the_same(tmp_pa
         asker = SecondOpinion(OpinionSettings(url=endpoint.url, model="m", timeout_s=30.0))
         # Every event is asked about: a drawn car is a sure one.
         desk = OpinionDesk(asker, below_ratio=1.0)
-        maker = PictureMaker(PictureFolder(tmp_path), FlatGroundProjector(), desk.pictured)
+        maker = PictureMaker(EvidenceFolder(tmp_path), FlatGroundProjector(), desk.pictured)
         worker = VisionWorker(the_city(), publish, maker, desk)
         for frame in parked_car_frames():
             worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
@@ -327,13 +321,13 @@ class _Stuck(PictureMaker):
     """Stands in for a long search for people: waits until it is let go."""
 
     def __init__(self, tmp_path: Path) -> None:
-        super().__init__(PictureFolder(tmp_path), FlatGroundProjector())
+        super().__init__(EvidenceFolder(tmp_path), FlatGroundProjector())
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def take(self, negative: Negative) -> None:
+    def make(self, negative: Negative) -> None:
         self.begun.set()
         assert self.go.wait(60.0)
-        super().take(negative)
+        super().make(negative)
 
 
 def test_neither_frames_nor_detections_wait_for_pictures(tmp_path: Path):
@@ -349,28 +343,56 @@ def test_neither_frames_nor_detections_wait_for_pictures(tmp_path: Path):
     for frame in parked_car_frames():
         worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
     assert maker.begun.wait(10.0)
-    assert not list(tmp_path.rglob("*.jpg"))
+    assert not list(tmp_path.rglob("[0-9]*.jpg"))
     assert sum(b'"phase":"end"' in payload for _, payload in published) == 1
     maker.go.set()
     pictures.stop(60.0)
     named = {name for _, payload in published for name in json.loads(payload).get("snapshots", ())}
-    assert {f"camera-1/{file.name}" for file in tmp_path.rglob("*.jpg")} == named
+    assert {f"camera-1/{file.name}" for file in tmp_path.rglob("[0-9]*.jpg")} == named
     assert worker.rejected == {}
+
+
+def test_a_clip_shows_how_it_came_about_and_the_live_picture_how_it_is(tmp_path: Path):
+    pictures = PictureThread(PictureMaker(EvidenceFolder(tmp_path), FlatGroundProjector()))
+    published: list[bytes] = []
+
+    def publish(_topic: str, payload: bytes) -> bool:
+        published.append(payload)
+        return True
+
+    worker = VisionWorker(the_city(), publish, pictures)
+    for frame in parked_car_frames():
+        worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+    pictures.stop(60.0)
+    assert worker.rejected == {}
+    thing = next(json.loads(one)["thing"] for one in published if b'"phase":"new"' in one)
+    video = cv2.VideoCapture(str(tmp_path / clip_of(thing)))
+    frames = 0
+    while video.read()[0]:
+        frames += 1
+    # One a second, from before the car came until after it was told of.
+    assert frames == int(BEFORE_S) + int(AFTER_S) + 1
+    camera = worker.status(parked_car_frames()[-1].time_ns, 1.0, {})
+    live = camera["cameras"]["camera-1"]["live"]
+    assert live["name"] == "camera-1/live.jpg"
+    assert live["time_ns"] in {frame.time_ns for frame in parked_car_frames()}
+    assert cv2.imread(str(tmp_path / live["name"])).shape == (360, 640, 3)
 
 
 def test_pictures_beyond_those_that_may_wait_are_dropped_and_counted(tmp_path: Path):
     maker = _Stuck(tmp_path)
-    pictures = PictureThread(maker, max_waiting=2)
+    pictures = PictureThread(maker, max_waiting=3)
     worker = VisionWorker(the_city(), lambda _topic, _payload: True, pictures)
     for frame in parked_car_frames():
         result = worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
         if result is not None and result.negatives:
             assert maker.begun.wait(10.0)  # the first is being made, not waiting
-    # Before, new, after half a minute, end: one is being made, two wait, one is dropped.
+    # Before, new, its clip, after half a minute, end: one is being made, three wait, one is
+    # dropped.
     assert worker.rejected == {"picture_dropped": 1}
     maker.go.set()
     pictures.stop(60.0)
-    assert len(list(tmp_path.rglob("*.jpg"))) == 3
+    assert len(list(tmp_path.rglob("[0-9]*.jpg"))) == 3
 
 
 def test_the_status_tells_live_late_stale_and_lying(tmp_path: Path):
