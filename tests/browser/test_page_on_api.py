@@ -3,139 +3,19 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
-import uvicorn
-from fake_city import DIST, TOKEN, Watched, street_picture
-from fastapi import FastAPI
+from fake_city import TOKEN, Watched, street_picture
+from on_api import Platform
 from playwright.sync_api import Browser, expect
 
-from api.app import create_app
-from api.live import CameraState, LiveState
-from core.clock import ScaledClock
-from core.events import Edge, Event, EventBatch, event_id
+from api.live import CameraState
 from core.incidents import Status
-from core.observations import Stamp
-from core.units import NS_PER_S, rfc3339_to_ns
-from geo.city import City
-from geo.tagging import Tagger
-from scenarios.loader import load_packs
-from store.cases import CaseStore
-from store.database import migrate
 from store.filters import IncidentFilter
 from store.things import Thing
 
 pytestmark = pytest.mark.browser
-
-EPOCH_NS = rfc3339_to_ns("2026-05-20T08:30:00+08:00")
-
-
-@contextmanager
-def serve(app: FastAPI) -> Iterator[str]:
-    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        deadline_s = time.monotonic() + 20
-        while not server.started and time.monotonic() < deadline_s:
-            time.sleep(0.02)
-        assert server.started
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        app.state.hub.close()
-        server.should_exit = True
-        thread.join(20)
-
-
-@dataclass
-class Platform:
-    url: str
-    store: CaseStore
-    city: City
-    tagger: Tagger
-    live: LiveState
-    clock: ScaledClock
-    sequence: int = 0
-
-    def raise_event(self, scenario: str, rule: str, thing_id: str, kind: str) -> None:
-        device = self.city.devices[thing_id]
-        assert device.lon_deg is not None
-        assert device.lat_deg is not None
-        lon, lat = device.lon_deg, device.lat_deg
-        now_ns = self.clock.now_ns()
-        began_ns = now_ns - 95 * NS_PER_S
-        event = Event(
-            id=event_id(
-                rule=rule, thing_id=thing_id, began_ns=began_ns, edge=Edge.RAISE, at_ns=now_ns
-            ),
-            scenario=scenario,
-            rule=rule,
-            edge=Edge.RAISE,
-            source="plain",
-            thing_id=thing_id,
-            kind=kind,
-            began_ns=began_ns,
-            at_ns=now_ns,
-            place=self.tagger.tag(np.array([lon]), np.array([lat])).place(0, lon, lat),
-            because={
-                "for_s": 20.0,
-                "held_s": 95.0,
-                "measure": "tilt_deg",
-                "comparison": "at_least",
-                "threshold": 15.0,
-                "value": 22.5,
-            },
-            snapshots=("camera-1/one.jpg",),
-        )
-        self.sequence += 1
-        stamp = Stamp(
-            ingest_id="i",
-            sequence=self.sequence,
-            partition=0,
-            watermark_ns=now_ns,
-            logged_ns=now_ns,
-        )
-        self.store.apply([EventBatch(stamp=stamp, events=(event,))], now_ns)
-
-
-@pytest.fixture
-def platform(generated_city: City, tmp_path: Path) -> Iterator[Platform]:
-    if not (DIST / "index.html").is_file():
-        pytest.skip("web/dist is not built; run `make web`")
-    city = generated_city
-    snapshots = tmp_path / "snapshots"
-    (snapshots / "camera-1").mkdir(parents=True)
-    (snapshots / "camera-1" / "one.jpg").write_bytes(street_picture())
-    url = f"sqlite:///{tmp_path / 'store.sqlite3'}"
-    migrate(url)
-    store = CaseStore(url, load_packs(None), city.units, city.workers, "370202")
-    clock = ScaledClock(EPOCH_NS, 20.0)
-    live = LiveState(clock)
-    tagger = Tagger(city)
-    app = create_app(
-        store=store,
-        city=city,
-        tagger=tagger,
-        clock=clock,
-        token=TOKEN,
-        snapshot_dir=snapshots,
-        static_dir=DIST,
-        live=live,
-    )
-    try:
-        with serve(app) as address:
-            yield Platform(address, store, city, tagger, live, clock)
-    finally:
-        store.close()
 
 
 def test_the_page_on_the_api(chromium: Browser, platform: Platform) -> None:

@@ -16,9 +16,10 @@ import type { Lang } from "./format.ts";
 import { pick, word } from "./i18n.ts";
 import { MapView } from "./map/view.ts";
 import type { Group } from "./map/layers.ts";
-import { parseThing } from "./model.ts";
+import { cameraPicture, parseThing } from "./model.ts";
 import type { Incident, LayerInfo, Thing } from "./model.ts";
 import { Store, UNIDENTIFIED, initialState, isOpen, registration } from "./state.ts";
+import { CameraDialog } from "./ui/camera.ts";
 import { cameraCard, thingCard } from "./ui/cards.ts";
 import { DetailView, tickTimes } from "./ui/detail.ts";
 import { byId, h, narrow } from "./ui/dom.ts";
@@ -67,6 +68,8 @@ function announce(text: string): void {
 
 // --- Parts of the page ---
 
+const cameras = new CameraDialog();
+
 const topbar = new Topbar(byId("topbar"), {
   toggleLanguage: () => {
     const lang: Lang = store.state.lang === "zh" ? "en" : "zh";
@@ -74,6 +77,11 @@ const topbar = new Topbar(byId("topbar"), {
     store.dispatch({ type: "lang", lang });
   },
   toggleLegend: () => showLegend(Boolean(byId("legend").hidden)),
+  showCameras: () => {
+    const all = [...store.state.cameras.values()];
+    const first = all.find((one) => cameraPicture(one) !== null) ?? all[0];
+    if (first !== undefined) cameras.open(store.state, first.camera_id, cityNow());
+  },
   showKpis: () => showKpis(store.state.lang, { select: (id) => select(id, false), nameOf: (code) => names.get(code) ?? null }),
 });
 
@@ -114,7 +122,9 @@ function buildMap(): MapView | null {
       select: (id) => select(id, false),
       camera: (id) => {
         const camera = store.state.cameras.get(id);
-        return camera === undefined ? null : cameraCard(store.state.lang, camera, cityNow());
+        if (camera === undefined) return null;
+        const open = (): void => cameras.open(store.state, id, cityNow());
+        return cameraCard(store.state.lang, camera, cityNow(), open);
       },
       thing: (id) => {
         const thing = store.state.things.get(id);
@@ -224,6 +234,7 @@ function buildPage(): void {
 // --- Keeping everything current ---
 
 store.subscribe((state, before) => {
+  if (state.cameras !== before.cameras || state.lang !== before.lang) cameras.update(state, cityNow());
   if (state.lang !== before.lang) buildPage();
   else {
     topbar.update(state);

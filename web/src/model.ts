@@ -126,6 +126,8 @@ export interface Transition {
 export interface Detail {
   readonly incident: Incident;
   readonly evidence: readonly Evidence[];
+  /** Paths of the clips of how it came about. */
+  readonly clips: readonly string[];
   readonly history: readonly HistoryEntry[];
   readonly transitions: readonly Transition[];
 }
@@ -161,14 +163,19 @@ export interface Camera {
   readonly camera_id: string;
   readonly name: string;
   readonly pose: CameraPose | null;
-  readonly state: ThingState;
+  /** `lying`: frames come that do not show what is there. */
+  readonly state: ThingState | "lying";
   /** When the last frame came. */
   readonly observed_ms: number | null;
   readonly frames_per_s: number;
+  /** Share of frames that were not looked at for want of time. */
+  readonly skipped_ratio: number;
   /** `good`, or what is wrong with the picture; empty where nobody says. */
   readonly quality: string;
   readonly flies: boolean;
   readonly snapshot: string | null;
+  /** Address of the picture as it is now; another with each picture. */
+  readonly live_url: string | null;
 }
 
 export interface LayerInfo {
@@ -402,6 +409,7 @@ export function parseDetail(value: unknown): Detail | null {
     evidence: asArray(raw["evidence"])
       .map(parseEvidence)
       .filter((one) => one !== null),
+    clips: texts(raw["clips"]),
     history: asArray(raw["history"]).map(parseHistory),
     transitions: asArray(raw["transitions"])
       .map(parseTransition)
@@ -468,12 +476,14 @@ export function parseCamera(value: unknown): Camera | null {
     camera_id,
     name: text(raw["name"]),
     pose: parsePose(raw["pose"]),
-    state: thingState(raw["state"]),
+    state: raw["state"] === "lying" ? "lying" : thingState(raw["state"]),
     observed_ms: instant(raw, "last_frame"),
     frames_per_s: number(raw["frames_per_s"]) ?? 0,
+    skipped_ratio: number(raw["skipped_ratio"]) ?? 0,
     quality: text(raw["quality"]),
     flies: raw["flies"] === true,
     snapshot: textOrNull(raw["snapshot"]),
+    live_url: textOrNull(raw["live_url"]),
   };
 }
 
@@ -511,6 +521,12 @@ export function parseChange(value: unknown): IncidentChange | null {
   const incident = parseIncident(raw["incident"]);
   if (incident === null) return null;
   return { change: text(raw["change"]), incident, evidence: parseEvidence(raw["evidence"]) };
+}
+
+/** The address of a camera's picture: as it is now, or its newest evidence. Pure. */
+export function cameraPicture(camera: Pick<Camera, "live_url" | "snapshot">): string | null {
+  if (camera.live_url !== null) return camera.live_url;
+  return camera.snapshot === null ? null : snapshotUrl(camera.snapshot);
 }
 
 /** The address of an evidence picture; each level of its path is escaped. */

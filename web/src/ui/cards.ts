@@ -2,13 +2,12 @@
 
 import { age } from "../format.ts";
 import type { Lang } from "../format.ts";
-import { factName, factValue, kindName, word, wordOr } from "../i18n.ts";
+import { factName, factValue, kindName, word } from "../i18n.ts";
 import type { Word } from "../i18n.ts";
-import { snapshotUrl } from "../model.ts";
 import type { Camera, Thing, ThingState } from "../model.ts";
 import { height } from "../state.ts";
+import { cameraImage, cameraStateLine, qualityLine } from "./camera.ts";
 import { h } from "./dom.ts";
-import { GLYPHS, icon } from "./icons.ts";
 
 /** The state of a thing as it is: when it was last heard, or that it never was. */
 function stateLine(
@@ -32,31 +31,25 @@ function stateLine(
   );
 }
 
-export function cameraCard(lang: Lang, camera: Camera, nowMs: number | null): HTMLElement {
-  const nothing = h(
-    "div",
-    { class: "popup-picture picture-missing" },
-    icon(GLYPHS.camera, 26),
-    word(lang, "camera.none"),
-  );
-  const picture =
-    camera.snapshot === null
-      ? nothing
-      : h("img", {
-          class: "popup-picture",
-          src: snapshotUrl(camera.snapshot),
-          alt: `${word(lang, "camera.latest")} – ${camera.name || camera.camera_id}`,
-          onerror: (event) => (event.target as Element).replaceWith(nothing),
-        });
+export function cameraCard(
+  lang: Lang,
+  camera: Camera,
+  nowMs: number | null,
+  open: () => void,
+): HTMLElement {
   return h(
     "div",
     { class: "popup" },
-    picture,
+    h(
+      "button",
+      { type: "button", class: "popup-open", "aria-label": word(lang, "camera.open"), onclick: open },
+      cameraImage(lang, camera, "popup-picture"),
+    ),
     h("h3", {}, camera.name || camera.camera_id),
     camera.name !== "" && h("p", { class: "fine mono" }, camera.camera_id),
-    stateLine(lang, camera.state, camera.observed_ms, nowMs),
-    !["", "good", "live"].includes(camera.quality) &&
-      h("p", { class: `quality ${/^(learning|moving)$/.test(camera.quality) ? "" : "unregistered"}` }, wordOr(lang, `quality.${camera.quality}`, camera.quality)),
+    cameraStateLine(lang, camera, nowMs),
+    qualityLine(lang, camera),
+    h("button", { type: "button", class: "popup-link", onclick: open }, word(lang, "camera.open")),
   );
 }
 

@@ -78,6 +78,7 @@ export class DetailView {
   private readonly footer = h("footer", { class: "detail-actions" });
   private shownId: string | null = null;
   private picture: string | null = null;
+  private video: HTMLVideoElement | null = null;
   private evidenceShown = FIRST_EVIDENCE;
   /** The action whose reason is being written; it survives new evidence. */
   private asking: Transition | null = null;
@@ -188,7 +189,8 @@ export class DetailView {
     return [
       this.stepper(state, incident),
       this.deadline(state, incident),
-      this.gallery(state, detail ?? { incident, evidence: [], history: [], transitions: [] }),
+      this.gallery(state, detail ?? { incident, evidence: [], clips: [], history: [], transitions: [] }),
+      this.clip(state, detail),
       this.explanation(state, incident),
       ...this.family(state, incident),
       this.place(state, incident),
@@ -309,6 +311,28 @@ export class DetailView {
           ),
         ),
     );
+  }
+
+  /** How it came about, as a clip; the element outlives new evidence, so that it plays on. */
+  private clip(state: State, detail: Detail | null): HTMLElement | null {
+    const path = detail?.clips[0];
+    if (path === undefined) return null;
+    const { lang } = state;
+    if (this.video?.dataset["path"] !== path) {
+      this.video = h("video", {
+        class: "clip",
+        src: snapshotUrl(path),
+        "data-path": path,
+        controls: true,
+        loop: true,
+        muted: true,
+        playsinline: true,
+        preload: "metadata",
+      });
+    }
+    const { video } = this;
+    video.setAttribute("aria-label", word(lang, "detail.clip"));
+    return h("section", { class: "clip-box" }, video, h("p", { class: "fine" }, word(lang, "detail.clip.about")));
   }
 
   private explanation(state: State, incident: Incident): HTMLElement | null {

@@ -11,6 +11,7 @@ export interface TopbarHandlers {
   readonly toggleLanguage: () => void;
   readonly toggleLegend: () => void;
   readonly showKpis: () => void;
+  readonly showCameras: () => void;
 }
 
 interface Figure {
@@ -104,6 +105,19 @@ export class Topbar {
             onclick: this.handlers.toggleLanguage,
           },
           word(lang, "lang.switch"),
+        ),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "bar-button bar-icon",
+            id: "cameras",
+            "aria-label": word(lang, "camera.all"),
+            "aria-haspopup": "dialog",
+            title: word(lang, "camera.all"),
+            onclick: this.handlers.showCameras,
+          },
+          icon(GLYPHS.camera, 20),
         ),
         h(
           "button",
