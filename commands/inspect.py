@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
 import msgspec
 from rich.console import Console
 from rich.table import Table
@@ -12,14 +16,15 @@ from commands.connector import check_connectors
 from commands.scenario import check_scenarios
 from core.clock import SystemClock
 from core.errors import ConnectorError, NotFoundError
-from core.incidents import Incident, Text
+from core.incidents import Incident
 from core.settings import Settings
 from core.units import china_time, ns_to_rfc3339
 from geo.city import load_city
 from scenarios.calendar import is_decreed
 from scenarios.loader import load_packs
-from scenarios.routing import Assignment, considered
+from store.archive.query import ArchiveReader
 from store.cases import CaseStore
+from store.explanation import explanation, receivers_not_chosen
 from store.filters import IncidentFilter
 
 
@@ -69,6 +74,8 @@ def print_explanation(settings: Settings, wanted: str, console: Console) -> None
     store = open_to_read(settings)
     try:
         found = store.detail(store.id_of(wanted))
+        with closing(ArchiveReader(settings.archive_dir)) as archive:
+            told = explanation(store, archive, found.incident.id, (), ())
         parent_id = found.incident.parent_id
         parent = None if parent_id is None else store.detail(parent_id).incident
         parts = store.list_incidents(IncidentFilter(parent_id=found.incident.id)).rows
@@ -107,24 +114,33 @@ def print_explanation(settings: Settings, wanted: str, console: Console) -> None
         )
     console.print(steps)
     _print_others(settings, incident, console)
+    _print_rules(told["rules_not_met"], console)
+
+
+def _print_rules(rules: Sequence[dict[str, Any]], console: Console) -> None:
+    """Tell which other rules looked at the same observations, and why they said nothing."""
+    table = Table("rule", "规则", "in words", "failed", title="未触发的规则 Rules not met")
+    for one in rules:
+        failed = "; ".join(f"{each['wanted']}, got {each['got']}" for each in one["failed"])
+        words = one["in_words"]
+        table.add_row(
+            one["rule"],
+            words.zh,
+            words.en,
+            failed or "地点、时段或持续时间 place, hours or duration",
+        )
+    if table.row_count:
+        console.print(table)
 
 
 def _print_others(settings: Settings, incident: Incident, console: Console) -> None:
     """Tell who else might have been expected to get it, and why they did not."""
-    scenario = next(
-        (one for one in load_packs(settings.packs) if one.id == incident.scenario), None
-    )
-    if scenario is None or incident.unit_id is None:
-        return
+    scenarios = {one.id: one for one in load_packs(settings.packs)}
     city = load_city(settings.city, seed=settings.city_seed)
-    chosen = Assignment(
-        unit_id=incident.unit_id,
-        unit_name=incident.unit_name or "",
-        worker_id=incident.worker_id,
-        reason=Text("", ""),
-    )
     others = Table("who", "name", "为何不是", "why not", title="其他单位与人员 Not chosen")
-    for one in considered(incident.place, scenario, city.units, city.workers, chosen):
+    for one in receivers_not_chosen(
+        incident, scenarios.get(incident.scenario), city.units, city.workers
+    ):
         others.add_row(one.id, one.name, one.why_not.zh, one.why_not.en)
     if others.row_count:
         console.print(others)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.answers import GEOJSON, JsonBytes, as_json
+from api.answers import GEOJSON, JsonBytes, as_json, encoded
 from api.evidence_files import clips
 from api.guard import check_token, client_of
 from api.query import PAGES, PLACES, TIMES, Parameter, Parameters, incident_filter, limit_of
@@ -20,6 +20,7 @@ from core.incidents import Incident, Severity, Status
 from scenarios.lifecycle import Action, Role
 from scenarios.steps import MAX_EXTENSION_S, MAX_PHOTOS, Step, possible_actions
 from store.documents import incident_body, incident_feature, join_array
+from store.explanation import explanation
 from store.rows import IncidentRow, Page
 
 _LIST = Parameters(
@@ -110,6 +111,19 @@ def build_router(services: Services) -> APIRouter:
             steps,
         )
         return JsonBytes(body, headers={"ETag": f'"{detail.incident.version}"'})
+
+    @router.get(
+        "/incidents/{incident_id}/explanation",
+        summary="Why it is a case, why theirs, and why not of the others",
+        description="`rules_not_met` says of each other rule of the same kind of observation "
+        "which of its conditions failed; `receivers_not_chosen` why each other unit and worker "
+        "did not get it.",
+        response_class=JsonBytes,
+    )
+    def explain(incident_id: str) -> Response:
+        city = services.city
+        wanted = _plain_id(incident_id)
+        return encoded(explanation(store, services.archive, wanted, city.units, city.workers))
 
     @router.post(
         "/incidents/{incident_id}/transitions",

@@ -268,3 +268,16 @@ async def test_a_broker_that_is_away(
     answer = await client.post("/reports", json=body, headers=auth | {"Idempotency-Key": "r"})
     assert answer.status_code == 202
     assert len(site.published) == 1
+
+
+async def test_the_explanation_says_who_else_did_not_get_it(
+    site: Any, client: httpx.AsyncClient
+) -> None:
+    [change] = site.apply(site.event(30))
+    told = (await client.get(f"/incidents/{change.incident.id}/explanation")).json()
+    assert told["explanation"]["en"] == change.incident.explanation.en
+    assert told["rules_met"] == ["manhole-cover/tilt"]
+    others = {one["id"]: one["why_not"]["en"] for one in told["receivers_not_chosen"]}
+    assert others
+    assert change.incident.unit_id not in others
+    assert (await client.get("/incidents/none/explanation")).status_code == 404
