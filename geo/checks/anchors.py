@@ -7,15 +7,17 @@ But much of it is drawn around runways, and where those are is published.
 from __future__ import annotations
 
 import csv
+import math
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from geo.checks.placement import Fit, Misfit, Placement, Reference, decide
+from geo.checks.placement import Fit, Misfit, Placement, Reference, Shift, decide
 from geo.checks.readings import possible_readings
 from geo.distance import distance_m
 
@@ -32,7 +34,17 @@ _MIN_COUNT = 5
 #: A shape this far from its aerodrome, when most fit, was drawn in the wrong place.
 _ODD_M = 600.0
 
+#: Furthest shift of all shapes alike that is searched for, and how far apart the steps of single
+#: shapes to their aerodromes may lie that are still one shift.
+_MAX_SHIFT_M = 60_000.0
+_SHIFT_SPREAD_M = 500.0
+
+#: Least share of the shapes with an aerodrome within reach that must say the same.
+_SHIFT_SHARE = 0.5
+
 _CENTRE_LON_DEG = 105.0
+
+_METRES_PER_DEGREE = 111_195.0  # of a sphere; good to a quarter of a percent of a shift
 
 
 @lru_cache(maxsize=1)
@@ -84,25 +96,25 @@ def check_anchors(shapes: NDArray[np.object_], declared: str | None) -> Placemen
         away[reading] = distance_m(*lonlat.T, *known[nearest].T)
     if not away:
         return None
-    closest = np.min([np.nan_to_num(one, nan=np.inf) for one in away.values()], axis=0)
+    moved = _common_shift(readings[0].to_wgs84(middles), known) if declared is not None else None
+    every = [*away.values(), *(() if moved is None else (moved.away_m,))]
+    closest = np.min([np.nan_to_num(one, nan=np.inf) for one in every], axis=0)
     drawn_around = closest < _REACH_M
     if drawn_around.sum() < _MIN_COUNT:
         return None
     fits = [
-        Fit(
-            reading,
-            Misfit(*np.quantile(one[drawn_around], (0.25, 0.5, 0.75)).tolist()),
-            float((one[drawn_around] < 100.0).mean()),
-        )
+        Fit(reading, _misfit(one[drawn_around]), float((one[drawn_around] < 100.0).mean()))
         for reading, one in away.items()
-        if np.isfinite(one[drawn_around]).all()
     ]
+    first = fits[0] if declared is not None else None
     fits.sort(key=lambda fit: fit.misfit.typical_m)
-    first = next((fit for fit in fits if declared and fit.reading == readings[0]), None)
-    if not fits or (declared is not None and first is None):
-        return None
-    likely = decide(first, fits)
-    shown = likely or fits[0].reading
+    shift = None
+    if moved is not None:
+        shift = Shift(moved.east_m, moved.north_m, _misfit(moved.away_m[drawn_around]))
+        if not shift.misfit.beats(fits[0].misfit):
+            shift = None
+    likely = decide(first, fits) if shift is None else None
+    shown = likely or (fits[0].reading if first is None else first.reading)
     rows = np.flatnonzero(areas)[drawn_around]
     apart = away[shown][drawn_around]
     odd = {int(row): float(m) for row, m in zip(rows, apart, strict=True) if m > _ODD_M}
@@ -113,11 +125,50 @@ def check_anchors(shapes: NDArray[np.object_], declared: str | None) -> Placemen
         first,
         tuple(fits),
         likely,
-        None,
+        shift,
         odd if likely is not None else {},
         shown.to_wgs84(middles[drawn_around]),
         apart,
     )
+
+
+class _Moved(NamedTuple):
+    """A shift of all shapes, and how far it leaves each from the nearest aerodrome, shape (n,)."""
+
+    east_m: float
+    north_m: float
+    away_m: NDArray[np.float64]
+
+
+def _common_shift(lonlat: NDArray[np.float64], known: NDArray[np.float64]) -> _Moved | None:
+    """The shift to their aerodromes that most shapes have in common; None where they have none.
+
+    Every shape votes with its steps to all aerodromes within reach; true ones agree.
+    """
+    if not np.isfinite(lonlat).all():
+        return None
+    scale = np.column_stack([np.cos(np.radians(lonlat[:, 1])), np.ones(len(lonlat))])
+    scale *= _METRES_PER_DEGREE
+    steps = (known[None] - lonlat[:, None]) * scale[:, None]
+    shape, aerodrome = np.nonzero(np.hypot(steps[..., 0], steps[..., 1]) < _MAX_SHIFT_M)
+    votes = steps[shape, aerodrome]
+    if len(votes) < _MIN_COUNT:
+        return None
+    agreeing = cKDTree(votes).query_ball_point(votes, _SHIFT_SPREAD_M)
+    rows = max(agreeing, key=lambda one: len(set(shape[one].tolist())))
+    count = len(np.unique(shape[rows]))
+    if count < max(_MIN_COUNT, _SHIFT_SHARE * len(np.unique(shape))):
+        return None
+    step = np.median(votes[rows], axis=0)
+    moved = lonlat + step / scale
+    nearest = cKDTree(_unit_vectors(known)).query(_unit_vectors(moved))[1]
+    return _Moved(float(step[0]), float(step[1]), distance_m(*moved.T, *known[nearest].T))
+
+
+def _misfit(away_m: NDArray[np.float64]) -> Misfit:
+    if not np.isfinite(away_m).all():
+        return Misfit(math.inf, math.inf, math.inf)
+    return Misfit(*np.quantile(away_m, (0.25, 0.5, 0.75)).tolist())
 
 
 def _unit_vectors(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ would, the shift is measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -32,12 +32,16 @@ TOLERANCE_M = 10.0
 BETTER = 3.0
 
 #: Furthest constant shift that is searched for.
-MAX_SHIFT_M = 20_000.0
+MAX_SHIFT_M = 40_000.0
+
+#: Lines are only taken for borders of the city where they have as many points and are as long.
+_LEAST_BORDER_POINTS = 30
+_LEAST_BORDER_M = 1_000.0
 
 #: Around what is known, where a reading counts as near the city at all.
 _NEAR_M = 60_000.0
 
-_RASTER_CELLS = 1024
+_RASTER_CELLS = 2048
 
 _CHILDREN = {
     LayerRole.STREET: (6, LayerRole.DISTRICT),
@@ -55,8 +59,9 @@ class Reference:
     Attributes:
         layer_id: Of the layer that is known.
         how: ``code`` or ``name``: borders of the same features; ``lines``: all lines of the same
-            role; ``parent``: each feature against the area that its code names; ``outline``: all
-            of it against the city's area; ``anchors``: middles of shapes against known places.
+            role; ``borders``: those of all areas, where the layer's turn out to be some of them;
+            ``parent``: each feature against the area that its code names; ``outline``: all of it
+            against the city's area; ``anchors``: middles of shapes against known places.
         shapes: What it has, in WGS 84.
         targets: Shape (m,), geometries in the metric frame.
         of_feature: Shape (n,), for each feature of the layer its target, -1 where it has none.
@@ -71,7 +76,7 @@ class Reference:
     @property
     def is_border(self) -> bool:
         """Whether distances are to lines, rather than to areas that the layer must lie in."""
-        return self.how in {"code", "name", "lines"}
+        return self.how in {"code", "name", "lines", "borders"}
 
 
 class Misfit(NamedTuple):
@@ -198,7 +203,8 @@ def check_placement(
         names: Names of the features, empty where unknown.
 
     Returns:
-        What was found; None where there is nothing to compare with.
+        What was found; None where there is nothing to compare with, or where nothing is declared
+        and no reading is anywhere near the city.
 
     Raises:
         LayerError: PROJ does not know the declared CRS.
@@ -207,10 +213,24 @@ def check_placement(
         Iterative closest point: Besl and McKay, PAMI 14(2), 1992; the start of it by phase
         correlation of the rasterised lines.
     """
-    reference = _reference(role, known, frame, codes, names, len(shapes))
-    raw, feature = _sample(shapes, reference)
-    if reference is None or not len(raw):
-        return None
+    for reference in _references(role, known, frame, codes, names, len(shapes)):
+        raw, feature = _sample(shapes, reference)
+        if not len(raw):
+            return None
+        found = _compared(raw, feature, declared, reference, frame)
+        if found is None or reference.how != "borders" or _is_drawn_along(found, frame):
+            return found
+    return None
+
+
+def _compared(
+    raw: NDArray[np.float64],
+    feature: NDArray[np.int64],
+    declared: str | None,
+    reference: Reference,
+    frame: MetricFrame,
+) -> Placement | None:
+    """All readings against one reference; None where none is anywhere near the city."""
     centre, reach_m = _extent(reference)
 
     def near(lonlat: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -222,6 +242,8 @@ def check_placement(
     measure = _Measure(reference, feature, frame)
     lon_deg = float(frame.to_lonlat(*centre)[0])
     readings = possible_readings(raw, declared, lon_deg, near)
+    if not readings:
+        return None
     fits = [measure.fit(one, raw) for one in readings]
     first = fits[0] if declared is not None else None
     fits.sort(key=lambda fit: fit.misfit.typical_m)
@@ -237,6 +259,18 @@ def check_placement(
         distances = measure.distances(frame_points(frame, points))
         odd = measure.odd_features(distances) if likely is not None else {}
     return Placement(reference, first, tuple(fits), likely, shift, odd, points, distances)
+
+
+def _is_drawn_along(placement: Placement, frame: MetricFrame) -> bool:
+    """Whether lines are those of the reference: too long and too near it for that to be chance."""
+    points = frame_points(frame, placement.points)
+    if len(points) < _LEAST_BORDER_POINTS or not np.isfinite(points).all():
+        return False
+    if math.hypot(*np.ptp(points, axis=0)) < _LEAST_BORDER_M:
+        return False
+    best = [fit.misfit for fit in placement.fits if fit.reading == placement.likely]
+    best += [] if placement.shift is None else [placement.shift.misfit]
+    return any(one.median_m <= TOLERANCE_M for one in best)
 
 
 def _near_the_city(
@@ -275,7 +309,7 @@ class _Measure:
         self._target = reference.of_feature[feature]
         self._feature = feature
         self._tree = None
-        if reference.how == "lines":
+        if reference.how in {"lines", "borders"}:
             self._tree = shapely.STRtree(_segments(reference.targets))
 
     def fit(self, reading: Reading, raw: NDArray[np.float64]) -> Fit:
@@ -359,7 +393,7 @@ def _explaining_shift(
 def _constant_shift(measure: _Measure, metric: NDArray[np.float64]) -> Shift | None:
     """The displacement that brings points onto the reference; None where there is none."""
     reference = measure.reference
-    if reference.how == "lines":
+    if reference.how in {"lines", "borders"}:
         start = _correlated(metric, reference.targets)
     else:
         start = _centre_difference(measure, metric)
@@ -417,26 +451,28 @@ def _correlated(metric: NDArray[np.float64], lines: NDArray[np.object_]) -> NDAr
     return np.asarray(peak * cell, dtype=np.float64)
 
 
-def _reference(
+def _references(
     role: LayerRole,
     known: Sequence[Layer],
     frame: MetricFrame,
     codes: Sequence[str],
     names: Sequence[str],
     count: int,
-) -> Reference | None:
-    """The strictest comparison that the known layers allow."""
+) -> Iterator[Reference]:
+    """The comparisons that the known layers allow, the strictest first."""
     same = [layer for layer in known if layer.role is role and len(layer)]
     for how, wanted in (("code", codes), ("name", names)):
         for layer in same:
             matched = _matched(wanted, layer.column(how), count)
             if (matched >= 0).sum() * 2 > count and role is not LayerRole.ROAD:
                 borders = _borders(frame.geometry_to_metric(layer.geometries))
-                return Reference(layer.id, how, layer.geometries, borders, matched)
+                yield Reference(layer.id, how, layer.geometries, borders, matched)
+                return
     if same and role not in {LayerRole.ZONE, LayerRole.AIRSPACE, LayerRole.CUSTOM}:
         lines = _borders(frame.geometry_to_metric(same[0].geometries))
         if not np.isin(shapely.get_type_id(lines), (0, 4)).any():
-            return _against_all(same[0], "lines", lines, count)
+            yield _against_all(same[0].id, same[0].geometries, "lines", lines, count)
+            return
     if role in _CHILDREN:
         digits, above = _CHILDREN[role]
         for layer in known:
@@ -444,19 +480,25 @@ def _reference(
             matched = _matched(prefixes, layer.column("code"), count)
             if layer.role is above and (matched >= 0).sum() * 2 > count:
                 areas = np.asarray(frame.geometry_to_metric(layer.geometries), dtype=object)
-                return Reference(layer.id, "parent", layer.geometries, areas, matched)
-    for area_role in _AREAS:
-        for layer in known:
-            if layer.role is area_role and len(layer):
-                areas = frame.geometry_to_metric(layer.geometries)
-                outline = np.array([shapely.union_all(shapely.make_valid(areas))], dtype=object)
-                return _against_all(layer, "outline", outline, count)
-    return None
+                yield Reference(layer.id, "parent", layer.geometries, areas, matched)
+                return
+    of_areas = [one for area_role in _AREAS for one in known if one.role is area_role and len(one)]
+    if not of_areas:
+        return
+    shapes = np.concatenate([layer.geometries for layer in of_areas])
+    lines = _borders(frame.geometry_to_metric(shapes))
+    yield _against_all(", ".join(one.id for one in of_areas), shapes, "borders", lines, count)
+    layer = of_areas[0]
+    areas = frame.geometry_to_metric(layer.geometries)
+    outline = np.array([shapely.union_all(shapely.make_valid(areas))], dtype=object)
+    yield _against_all(layer.id, layer.geometries, "outline", outline, count)
 
 
-def _against_all(layer: Layer, how: str, targets: NDArray[np.object_], count: int) -> Reference:
+def _against_all(
+    layer_id: str, shapes: NDArray[np.object_], how: str, targets: NDArray[np.object_], count: int
+) -> Reference:
     """A comparison in which every feature has the first target."""
-    return Reference(layer.id, how, layer.geometries, targets, np.zeros(count, dtype=np.int64))
+    return Reference(layer_id, how, shapes, targets, np.zeros(count, dtype=np.int64))
 
 
 def _matched(wanted: Sequence[str], have: Sequence[str], count: int) -> NDArray[np.int64]:
@@ -487,11 +529,9 @@ def _segments(lines: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def _sample(
-    shapes: NDArray[np.object_], reference: Reference | None
+    shapes: NDArray[np.object_], reference: Reference
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Vertices of the features that have a target, evenly thinned, and their features."""
-    if reference is None:
-        return np.empty((0, 2)), np.empty(0, dtype=np.int64)
     points, feature = shapely.get_coordinates(shapes, return_index=True)
     usable = reference.of_feature[feature] >= 0
     points, feature = points[usable], feature[usable]

@@ -27,6 +27,12 @@ from geo.sources.table import SourceTable, cell_text, code_digits, guess_fields
 #: Roles whose areas must share out the city between them.
 PARTITIONS = (LayerRole.DISTRICT, LayerRole.STREET, LayerRole.COMMUNITY, LayerRole.GRID)
 
+#: What the names of nearly all areas of a level end in. Not of districts: 区 is all kinds of area.
+_ENDINGS = {
+    LayerRole.STREET: ("街道", "街道办事处", "镇", "乡"),
+    LayerRole.COMMUNITY: ("社区", "居委会", "村委会", "村"),
+}
+
 _POINTS, _LINES, _AREAS = (0, 4), (1, 2, 5), (3, 6)
 
 
@@ -205,6 +211,10 @@ def guess_role(source: SourceTable) -> LayerRole:
             for level, wanted in LEVEL_DIGITS.items():
                 if digits == wanted:
                     return LayerRole(level)
+        names = [cell_text(name) for name in source.columns.get(named.get("name", ""), ())]
+        for role, endings in _ENDINGS.items():
+            if sum(name.endswith(endings) for name in names) * 10 > len(source.shapes) * 8:
+                return role
         if named.get("kind") == "building":
             return LayerRole.BUILDING
     return LayerRole.CUSTOM
@@ -315,6 +325,15 @@ def _fitting_findings(placement: Placement, where: str) -> list[Finding]:
         f"it lies where it says: {_words(declared.misfit)} from {where} "
         f"(compared by {_HOW[placement.reference.how]})",
     )
+    if placement.reference.how == "outline":
+        coarse = Text(
+            f"位置只与市域范围核对(平均在外 {declared.misfit.median_m:,.1f} 米):"
+            "几公里以内的偏移看不出来",
+            f"its place is only roughly verified: it lies {_words(declared.misfit)} outside the "
+            f"city's area ({where}), and a shift of some kilometres would not show; name a layer "
+            "of the same kind that is known to lie right",
+        )
+        return [Finding(Level.WARNING, "roughly_placed", coarse)]
     findings = [Finding(Level.NOTE, "placed", text)]
     mixed = _mixed(placement)
     if border and mixed is not None:
@@ -352,6 +371,7 @@ _HOW = {
     "name": "the borders of the same names",
     "lines": "all lines",
     "parent": "the area that each code belongs to",
+    "borders": "the borders of all areas",
     "outline": "the city's area",
     "anchors": "the middles of shapes and aerodromes",
 }

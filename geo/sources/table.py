@@ -117,14 +117,14 @@ def cell_text(value: object) -> str:
 
 
 def code_digits(codes: Sequence[str]) -> int | None:
-    """How many digits nearly all codes have; None where they differ or are no numbers.
+    """How many digits nearly all codes have that there are; None where they differ or are none.
 
     Example:
-        >>> code_digits(["370202", "370203"]), code_digits(["a"]), code_digits([])
+        >>> code_digits(["370202", "", "370203"]), code_digits(["a"]), code_digits([])
         (6, None, None)
     """
     digits = [len(code) for code in codes if re.fullmatch(r"[0-9]+", code)]
-    if not digits or len(digits) * 10 < len(codes) * 9:
+    if not digits or len(digits) * 10 < sum(map(bool, codes)) * 9:
         return None
     usual = max(set(digits), key=digits.count)
     return usual if digits.count(usual) * 10 >= len(codes) * 9 else None

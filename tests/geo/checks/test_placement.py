@@ -8,6 +8,7 @@ import shapely
 from numpy.typing import NDArray
 
 from core.city import LayerRole
+from geo.checks.anchors import check_anchors, known_aerodromes
 from geo.checks.placement import Placement, check_placement
 from geo.crs import MetricFrame, convert_points
 from geo.layers import Layer, build_layer
@@ -143,3 +144,78 @@ def test_children_are_compared_with_the_area_that_their_code_names() -> None:
 def test_nothing_to_compare_gives_none(known: list[Layer]) -> None:
     shapes = AREAS if not known else AREAS[:0]
     assert check_placement(shapes, "EPSG:4326", LayerRole.STREET, known, FRAME) is None
+
+
+@pytest.mark.parametrize(
+    ("really", "shift_m"),
+    [("GCJ-02", None), ("BD-09", None), ("EPSG:4326", (300.0, 0.0)), ("EPSG:4326", (-1200, 1600))],
+)
+@pytest.mark.parametrize("role", [LayerRole.CUSTOM, LayerRole.ZONE])
+def test_areas_without_codes_are_known_by_the_borders_that_they_share(
+    really: str, shift_m: tuple[float, float] | None, role: LayerRole
+) -> None:
+    some = moved(really)[:12]
+    if shift_m is not None:
+        some = FRAME.geometry_to_lonlat(
+            shapely.transform(FRAME.geometry_to_metric(some), lambda p: p + shift_m)
+        )
+    found = check_placement(some, "EPSG:4326", role, [a_layer()], FRAME)
+    assert found is not None
+    assert found.reference.how == "borders"
+    if shift_m is None:
+        assert found.likely is not None
+        assert found.likely.crs == really
+    else:
+        assert found.shift is not None
+        assert (found.shift.east_m, found.shift.north_m) == pytest.approx(
+            (-shift_m[0], -shift_m[1]), abs=1
+        )
+
+
+def test_areas_that_share_no_border_are_compared_with_the_citys_area_only() -> None:
+    rng = np.random.default_rng(3)
+    zones = shapely.buffer(
+        shapely.points(rng.uniform((120.32, 36.02), (120.58, 36.23), (25, 2))), 0.004
+    )
+    found = check_placement(zones, "EPSG:4326", LayerRole.ZONE, [a_layer()], FRAME)
+    assert found is not None
+    assert (found.reference.how, found.shift) == ("outline", None)
+    assert found.likely == found.declared.reading
+
+
+def surfaces(count: int, seed: int = 4) -> NDArray[np.object_]:
+    """Boxes about aerodromes, their middles up to some hundred metres from the published ones."""
+    rng = np.random.default_rng(seed)
+    known = known_aerodromes()
+    places = known[rng.permutation(len(known))[:count]] + rng.normal(0.0, 0.0015, (count, 2))
+    return shapely.box(*(places - 0.1).T, *(places + 0.1).T)
+
+
+@pytest.mark.parametrize("count", [6, 40])
+@pytest.mark.parametrize("shift_deg", [(0.02, 0.005), (-0.012, 0.016), (0.2, -0.2)])
+def test_surfaces_shifted_from_their_aerodromes_say_how_far(
+    count: int, shift_deg: tuple[float, float]
+) -> None:
+    def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Metres alike everywhere, as a false easting gives.
+        return points + np.column_stack(
+            [shift_deg[0] / np.cos(np.radians(points[:, 1])), np.full(len(points), shift_deg[1])]
+        )
+
+    found = check_anchors(shapely.transform(surfaces(count), move), "EPSG:4326")
+    assert found is not None
+    assert found.shift is not None
+    wanted = np.hypot(*shift_deg) * 111_195
+    assert found.shift.length_m == pytest.approx(wanted, abs=200)
+    assert found.likely is None
+
+
+def test_surfaces_at_their_aerodromes_agree_and_swapped_ones_are_told() -> None:
+    shapes = surfaces(40)
+    found = check_anchors(shapes, "EPSG:4326")
+    assert found is not None
+    assert found.agrees
+    swapped = check_anchors(shapely.transform(shapes, lambda points: points[:, ::-1]), "EPSG:4326")
+    assert swapped is not None
+    assert swapped.likely is not None
+    assert swapped.likely.swapped

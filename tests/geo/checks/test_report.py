@@ -43,7 +43,7 @@ def finding(report: LayerReport, code: str) -> Finding:
             ("gaps",),
             "",
         ),
-        ("osm_wgs84/qingdao_city.geojson", "custom", "EPSG:4326", "accepted", ("placed",), ""),
+        ("osm_wgs84/qingdao_city.geojson", "custom", "EPSG:4326", "accepted", ("same_data",), ""),
         ("osm_wgs84/qingdao_districts.geojson", "district", None, "refused", ("no_crs",), "4326"),
         ("osm_wgs84/qingdao_districts.geojson", "district", "GCJ-02", "refused", (), "EPSG:4326"),
         ("amap_gcj02/370200.json", "district", None, "refused", ("no_crs", "likely_crs"), "GCJ-02"),
@@ -175,6 +175,9 @@ def test_generated_layers_are_no_evidence(generated_city: City) -> None:
     [
         (BOX, {"adcode": ["370202"]}, LayerRole.DISTRICT),
         (BOX, {"code": ["370202001"]}, LayerRole.STREET),
+        (BOX, {"名称": ["云南路街道"]}, LayerRole.STREET),
+        (BOX, {"name": ["江西路社区"]}, LayerRole.COMMUNITY),
+        (BOX, {"name": ["万科小区"]}, LayerRole.CUSTOM),
         (BOX, {"网格编码": ["370202001001012"]}, LayerRole.GRID),
         (BOX, {"building": ["yes"]}, LayerRole.BUILDING),
         (BOX, {"floor_m": ["0"], "ceiling_m": ["1"], "datum": ["msl"]}, LayerRole.AIRSPACE),
@@ -186,6 +189,13 @@ def test_the_role_is_guessed(
     shape: shapely.Geometry, columns: dict[str, list[str]], role: LayerRole
 ) -> None:
     assert guess_role(a_source([shape], **columns)) is role
+
+
+def test_a_layer_without_a_crs_far_from_the_city_is_refused_and_no_more() -> None:
+    known = build_layer("d", LayerRole.DISTRICT, [BOX], code=["370202"])
+    far = a_source([shapely.box(100.0, 30.0, 100.1, 30.1)])
+    report = check_layer(far, id="x", role=LayerRole.CUSTOM, frame=FRAME, known=[known])
+    assert [one.code for one in report.findings] == ["no_crs"]
 
 
 def test_findings_are_plain_json(generated_city: City) -> None:
@@ -258,5 +268,5 @@ def test_a_nations_layer_is_compared_where_it_meets_the_city() -> None:
     zones = [shapely.box(80 + x, 30, 80.1 + x, 30.1) for x in range(20)]
     zones.append(shapely.box(120.1, 36.1, 120.2, 36.2))
     report = check(a_source(zones), LayerRole.CUSTOM, known=[city])
-    assert report.verdict is Verdict.ACCEPTED
-    assert finding(report, "placed")
+    assert report.verdict is Verdict.WARNINGS
+    assert "0.0 m on average" in finding(report, "roughly_placed").text.en
