@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from core.units import NS_PER_S
 from vision.background import DualBackground, Foreground
 from vision.detections import Image, Mask, find_blobs
+from vision.shifted import REACH_PX, only_shifted
 
 #: Most objects of one camera at one time; more are taken for part of the street and counted.
 MAX_OBJECTS = 32
@@ -278,10 +279,10 @@ class StaticObjects:
             return "light"
         height, width = self.held.shape
         wide = (
-            max(0, box[0] - 8),
-            max(0, box[1] - 8),
-            min(width, box[2] + 8),
-            min(height, box[3] + 8),
+            max(0, box[0] - REACH_PX),
+            max(0, box[1] - REACH_PX),
+            min(width, box[2] + REACH_PX),
+            min(height, box[3] + REACH_PX),
         )
         standing, street = background.standing(wide), background.street(wide)
         changed = _moved_to(telling, box, wide)
@@ -289,6 +290,8 @@ class StaticObjects:
             return "light"
         if was_removed(standing, street, changed):
             return "removed"
+        if only_shifted(standing, street, changed):
+            return "shifted"
         if len(self.objects) >= MAX_OBJECTS:
             return "too_many_objects"
         return ""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from vision.camera_file import FireSpec
 from vision.detections import Blobs, Mask, find_blobs
 from vision.detectors.protocol import Notes, Scene, Sighting
+from vision.shifted import REACH_PX, only_shifted
 
 FLAME = "detection.flame"
 SMOKE = "detection.smoke_plume"
@@ -109,6 +110,13 @@ class FireDetector:
             if not 0.6 <= float(np.median(unrest)) <= 14.0:
                 continue
             if float((detail_then[inside] >= 3.0).mean()) < 0.1:
+                continue
+            left, top, right, bottom = box
+            wide = np.s_[
+                max(0, top - REACH_PX) : bottom + REACH_PX,
+                max(0, left - REACH_PX) : right + REACH_PX,
+            ]
+            if only_shifted(scene.image[wide], street[wide], inside[wide]):
                 continue
             kept.append(box)
         return kept

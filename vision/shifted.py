@@ -1,0 +1,60 @@
+"""Whether a change is only the scene itself, a few pixels aside: a pole that sways or settles."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vision.detections import Image
+
+#: As far as a fixed camera settles or sways, in pixels of the analysis picture.
+REACH_PX = 8
+
+_LEAST_CORRELATION = 0.85
+
+#: Grey values of structure below which a correlation is that of the noise.
+_LEAST_STRUCTURE = 4.0
+
+
+def only_shifted(now: Image, then: Image, changed: NDArray[np.bool_]) -> bool:
+    """Whether what a region shows was there before, a few pixels aside.
+
+    Args:
+        now: Shape (h, w, 3); the region with ``REACH_PX`` pixels round it, where there are.
+        then: The same place before.
+        changed: Shape (h, w), the region.
+
+    Returns:
+        True where some shift of at most ``REACH_PX`` explains the region with its rim.
+
+    Example:
+        >>> then = np.full((40, 40, 3), 90, np.uint8)
+        >>> then[:, 18:21] = 200
+        >>> now, bag = np.roll(then, 4, axis=1), then.copy()
+        >>> bag[10:20, 5:12] = 20
+        >>> moved = (now != then).any(axis=2)
+        >>> only_shifted(now, then, moved), only_shifted(bag, then, (bag != then).any(axis=2))
+        (True, False)
+
+    Source:
+        Correlation under a mask as cv2.matchTemplate.
+    """
+    rim = cv2.dilate(changed.astype(np.uint8), np.ones((5, 5), np.uint8))
+    left, top, width, height = cv2.boundingRect(rim)
+    if width < 3 or height < 3:
+        return False
+    window = np.s_[top : top + height, left : left + width]
+    grey_now, grey_then = (cv2.cvtColor(one, cv2.COLOR_BGR2GRAY) for one in (now, then))
+    part, mask = grey_now[window], rim[window]
+    if float(part[mask > 0].std()) < _LEAST_STRUCTURE:
+        return False
+    wide = cv2.copyMakeBorder(grey_then, *(REACH_PX,) * 4, cv2.BORDER_REPLICATE)
+    around = wide[top : top + height + 2 * REACH_PX, left : left + width + 2 * REACH_PX]
+    alike = cv2.matchTemplate(
+        around.astype(np.float32),
+        part.astype(np.float32),
+        cv2.TM_CCOEFF_NORMED,
+        mask=mask.astype(np.float32),
+    )
+    return float(np.nan_to_num(alike, nan=0.0, posinf=0.0).max()) >= _LEAST_CORRELATION
