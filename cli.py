@@ -463,6 +463,21 @@ def scenario_check(
     check_scenarios(folder, console)
 
 
+@scenario_app.command("accept")
+def scenario_accept(
+    rule: Annotated[str, typer.Argument(help="Full id, as `GET /quality/proposals` has it.")],
+    actor: Annotated[str, typer.Option(help="Who accepts it; written into the file.")],
+    apply: Annotated[bool, typer.Option("--apply", help="Write it; a dry run without.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Take a proposed threshold over into the scenario file."""
+    from commands.acceptance import accept_proposal
+    from core.clock import SystemClock
+
+    settings = _settings(data_dir=data)
+    accept_proposal(settings, rule, actor=actor, apply=apply, clock=SystemClock(), console=console)
+
+
 connector_app = typer.Typer(help="Wire formats of your own: begin one, check them.")
 app.add_typer(connector_app, name="connector", no_args_is_help=True)
 

@@ -204,7 +204,9 @@ def _case_process_page() -> str:
         "\n## Verdicts 核查结论\n\n`POST /incidents/{id}/verdict`, one tap: "
         f"{verdicts}. `GET /quality/rules` and `/quality/sources` tell how often each was "
         "right, `/quality/proposals` which thresholds would have avoided false alarms and kept "
-        "the real ones.\n"
+        "the real ones, and which devices cry wolf. A person accepts a threshold with `qingniao "
+        "scenario accept RULE --actor WHO` (a dry run until `--apply`), and masks a device by a "
+        "maintenance window (`qingniao exclusion add maintenance`).\n"
     )
     lines.append(
         "\n## Pictures 前后照片\n\n`POST /incidents/{id}/photos` takes a JPEG of up to 1 MiB, "

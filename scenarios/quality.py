@@ -24,6 +24,9 @@ MIN_REAL = 5
 KEPT_RATIO = 0.98
 AVOIDED_RATIO = 0.2
 
+#: A thing is proposed to be masked where at most this share of its judged cases were real.
+MASK_RATIO = 0.1
+
 
 class Outcome(StrEnum):
     """What came of a raise."""
@@ -89,6 +92,29 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     false_avoided: int
     real: int
     real_lost: int
+
+
+class MaskProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing that is hardly ever right: better maintained, and not listened to until then."""
+
+    thing_id: str
+    false: int
+    real: int
+
+
+def mask_proposals(raises: Iterable[JudgedRaise]) -> list[MaskProposal]:
+    """Devices that cry wolf, the one with most false alarms first.
+
+    Citizens are none, and neither is what a camera tracked once: it has no second chance.
+    """
+    return sorted(
+        (
+            MaskProposal(thing_id=one.key, false=one.false, real=one.real)
+            for one in quality_by(raises, "thing_id")
+            if one.false >= MIN_FALSE and one.real <= MASK_RATIO * (one.real + one.false)
+        ),
+        key=lambda one: (-one.false, one.thing_id),
+    )
 
 
 def quality_by(raises: Iterable[JudgedRaise], key: str) -> list[Quality]:

@@ -19,7 +19,7 @@ from core.events import Place
 from core.incidents import Incident
 from core.units import NS_PER_S, ns_to_rfc3339
 from scenarios.lifecycle import Role
-from scenarios.quality import JudgedRaise, Quality, proposals, quality_by
+from scenarios.quality import JudgedRaise, Quality, mask_proposals, proposals, quality_by
 from scenarios.verdicts import VERDICT_NAMES, Verdict
 from store.archive.quality import quality_document, source_quality
 from store.documents import incident_body
@@ -126,15 +126,17 @@ def build_router(services: Services) -> APIRouter:
 
     @router.get(
         "/quality/proposals",
-        summary="Thresholds that would have avoided false alarms and kept the real ones",
-        description="Only proposals: a rule changes when a person changes its file, after "
-        "trying it on a recording.",
+        summary="Thresholds that would have avoided false alarms, and devices that cry wolf",
+        description="Only proposals, which a person accepts: a threshold with `qingniao scenario "
+        "accept`, after trying it on a recording; a mask by a maintenance window of the thing "
+        "(`POST /exclusions`).",
         openapi_extra=_DAYS.openapi,
         response_class=JsonBytes,
     )
     def propose(request: Request) -> Response:
         known = {rule.id: rule for one in store.scenarios.values() for rule in one.rules}
-        return encoded({"proposals": proposals(_judged(services, request), known)})
+        judged = _judged(services, request)
+        return encoded({"proposals": proposals(judged, known), "masks": mask_proposals(judged)})
 
     @router.get(
         "/quality/data",

@@ -48,7 +48,10 @@ async def test_verdicts_move_cases_and_are_counted(
     }
     sources = (await client.get("/quality/sources?days=1")).json()
     assert [one["id"] for one in sources["things"]] == ["m-0", "m-1", "m-2", "m-3"]
-    assert (await client.get("/quality/proposals")).json() == {"proposals": []}
+    assert (await client.get("/quality/proposals")).json() == {
+        "proposals": [],
+        "masks": [],
+    }
 
 
 @pytest.mark.parametrize(

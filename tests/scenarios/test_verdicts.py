@@ -11,7 +11,7 @@ from core.errors import TransitionError
 from core.incidents import Status
 from scenarios.lifecycle import Action, Role
 from scenarios.model import Comparison, Rule
-from scenarios.quality import JudgedRaise, better_threshold, proposals, quality_by
+from scenarios.quality import JudgedRaise, better_threshold, mask_proposals, proposals, quality_by
 from scenarios.verdicts import Verdict, step_after
 from tests.scenarios.test_steps import a_case
 
@@ -87,6 +87,15 @@ def test_a_proposal_says_what_it_would_have_changed() -> None:
     assert (one.false, one.false_avoided, one.real, one.real_lost) == (10, 10, 20, 0)
     assert proposals(rows[:22], {RULE.id: RULE}) == []  # two false alarms are no reason
     assert proposals(rows, {}) == []
+
+
+def test_a_device_that_cries_wolf_is_proposed_to_be_masked() -> None:
+    rows = [raised(n, Status.CANCELLED, NOT) for n in range(5)]
+    [one] = mask_proposals(rows)
+    assert (one.thing_id, one.false, one.real) == ("w-1", 5, 0)
+    assert mask_proposals(rows[:4]) == []
+    assert mask_proposals([*rows, raised(9)]) == []  # right once in six times
+    assert mask_proposals([*rows, *(raised(n) for n in range(50, 60))]) == []
 
 
 def test_a_rule_that_raises_below_is_mirrored() -> None:
