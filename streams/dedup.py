@@ -51,16 +51,22 @@ class Deduplicator:
         mask = np.ones(len(batch), np.bool_)
         # Half of the 128-bit id: a false match among 65,536 has a chance of 1 in 10^14.
         numbers = np.frombuffer(bytes.fromhex("".join(batch.ids)), ">u8")[::2].tolist()
+        if len(set(numbers)) == len(numbers) and self._seen.isdisjoint(numbers):
+            self._remember(numbers)  # nearly always
+            return mask
         for row, number in enumerate(numbers):
             if number in self._seen:
                 mask[row] = False
-                continue
-            self._seen.add(number)
-            self._order.append(number)
-            self._added_count += 1
-            if len(self._order) > self._capacity:
-                self._seen.discard(self._order.popleft())
+            else:
+                self._remember([number])
         return mask
+
+    def _remember(self, numbers: list[int]) -> None:
+        self._seen.update(numbers)
+        self._order.extend(numbers)
+        self._added_count += len(numbers)
+        surplus = max(0, len(self._order) - self._capacity)
+        self._seen.difference_update([self._order.popleft() for _ in range(surplus)])
 
     def dump(self) -> bytes:
         """The whole state: the ids as uint64, the oldest first; nothing counts as written."""
