@@ -91,7 +91,7 @@ bench-geo: $(VENV)/.dev $(VENV)/.bench ## The map index against its peers, from 
 	$(BIN)/python -m benchmarks.bench_geo $(ARGS)
 
 .PHONY: bench-sim
-bench-sim: $(VENV)/.runtime ## The simulated city's speed: ARGS="--quick", ARGS="--strict"
+bench-sim: $(VENV)/.runtime ## The simulated city, recording and replay at speed: ARGS="--quick", "--strict", "--whole-day"
 	$(BIN)/python -m benchmarks.bench_sim $(ARGS)
 
 .PHONY: bench-rules

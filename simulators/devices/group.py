@@ -94,8 +94,7 @@ class DeviceGroup:
         names = [device.thing_id for device in devices]
         self.number_of = {name: number for number, name in enumerate(names)}
         self.keys = keys_of(seed, "device", names)
-        self.interval_ns = kind.interval_s * NS_PER_S
-        self.phases = whole_ms(uniform(self.keys, 1) * self.interval_ns)
+        self.report_every(kind.interval_s)
         self.sequences = np.zeros(len(devices), np.int64)
         self.rests = [
             signal.base + signal.spread * (2 * uniform(self.keys, 100 + n) - 1)
@@ -121,6 +120,11 @@ class DeviceGroup:
         measures = [signal.measure for signal in kind.signals]
         labels = [self.labels(device) for device in self.devices]
         return plain_encoder(city, self.kind_name, measures, self.devices, labels)
+
+    def report_every(self, interval_s: int) -> None:
+        """Have all devices report at another interval than their kind's, from the epoch on."""
+        self.interval_ns = interval_s * NS_PER_S
+        self.phases = whole_ms(uniform(self.keys, 1) * self.interval_ns)
 
     # -- when ---------------------------------------------------------------------------------
 
