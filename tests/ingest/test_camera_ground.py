@@ -123,3 +123,24 @@ def test_a_published_calibration_places_a_clip(realdata: Path) -> None:
     metres = ground.metres(np.array([[384.0, 400.0], [384.0, -900.0]]))
     assert np.isfinite(metres[0]).all()
     assert np.isnan(metres[1]).all()
+
+
+@pytest.mark.realdata
+def test_a_published_homography_places_people_where_they_were(realdata: Path) -> None:
+    """ETH: H.txt takes (row, column) to metres; obsmat.txt has 360 people's positions."""
+    folder = realdata / "video" / "ethucy" / "seq_eth"
+    if not folder.is_dir():
+        pytest.skip(f"no recording at {folder}")
+    # A camera's file counts pixels as (u, v): columns first.
+    matrix = np.loadtxt(folder / "H.txt")[:, [1, 0, 2]]
+    rows = ", ".join(f"[{', '.join(repr(float(one)) for one in row)}]" for row in matrix)
+    ground = fixed_ground_of(camera(f"ground: {{matrix: [{rows}]}}"))
+    assert ground is not None
+    people = np.loadtxt(folder / "obsmat.txt")[:, [2, 4]]
+    plane = np.column_stack([people, np.ones(len(people))]) @ np.linalg.inv(matrix).T
+    pixels = plane[:, :2] / plane[:, 2:]
+    assert (pixels >= 0).all()
+    assert (pixels < (640, 480)).all()
+    assert np.abs(ground.metres(pixels) - people).max() < 1e-6
+    # Feet are seen to a pixel: that is less than a pace anywhere in the picture.
+    assert np.hypot(*(ground.metres(pixels.round()) - people).T).max() < 0.1
