@@ -138,22 +138,24 @@ class Device:
         self.client.max_inflight_messages_set(100)
         self.client.max_queued_messages_set(0)
         self.client.reconnect_delay_set(1, 1)
-        # Two sets and no lock: paho calls back while it holds locks of its own.
-        self._sent: set[int] = set()
-        self._acknowledged: set[int] = set()
-        self.client.on_publish = lambda _c, _d, mid, *_: self._acknowledged.add(mid)
+        # Counted, each by one thread: packet identifiers come again after 65,535 messages.
+        self._sent = 0
+        self._acknowledged = 0
+        self.client.on_publish = self._published
         self.client.connect(broker.host, broker.port)
         self.client.loop_start()
 
     def publish(self, topic: str, payload: bytes | dict[str, Any], qos: int = 1) -> None:
         body = json.dumps(payload).encode() if isinstance(payload, dict) else payload
-        sent = self.client.publish(topic, body, qos=qos)
-        if qos:
-            self._sent.add(sent.mid)
+        self.client.publish(topic, body, qos=qos)
+        self._sent += 1
+
+    def _published(self, *_: Any) -> None:
+        self._acknowledged += 1
 
     def wait(self, timeout_s: float = 30) -> None:
-        """Wait until the broker has acknowledged everything."""
-        wait_for("acknowledgement", lambda: self._sent <= self._acknowledged, timeout_s)
+        """Wait until the broker has acknowledged everything; what is of QoS 0 was then sent."""
+        wait_for("acknowledgement", lambda: self._acknowledged >= self._sent, timeout_s)
 
     def close(self) -> None:
         self.client.disconnect()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from core.city import Device
 from core.clock import ManualClock
 from core.errors import ServiceError
-from core.events import encode_events
+from core.events import EventBatch, encode_events
+from streams import decisions
 from streams.decisions import DecisionWriter
 from streams.dedup import Deduplicator
 from streams.enrich import fill_positions
@@ -112,3 +115,31 @@ async def test_nothing_is_acknowledged_before_the_store_has_it() -> None:
     await asyncio.wait_for(done.wait(), 5)
     task.cancel()
     assert (acked, applied, writer.unreadable_count) == ([0, 1], [1], 1)
+
+
+async def test_a_backlog_of_decisions_goes_into_transactions_of_bounded_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Many rounds together, acknowledged after their transaction; a large round stays whole."""
+    monkeypatch.setattr(decisions, "TRANSACTION_EVENTS", 5)
+    acked: list[int] = []
+    applied: list[list[int]] = []
+    sizes = [2, 2, 2, 0, 9, 1, 0, 4]
+
+    def apply(batches: Sequence[EventBatch], _now_ns: int) -> None:
+        # What an earlier transaction has is acknowledged by now, and nothing else.
+        assert acked == [one for part in applied for one in part]
+        applied.append([batch.stamp.sequence for batch in batches])
+
+    writer = DecisionWriter(apply, ManualClock(5), partitions=1)
+    for number, size in enumerate(sizes, 1):
+        events = [an_event(second, thing_id=f"{number}") for second in range(size)]
+        record = encode_events(an_event_batch(*events, sequence=number))
+        await writer.submit(record, partial(acked.append, number))
+    task = asyncio.create_task(writer.run())
+    async with asyncio.timeout(5):
+        while len(acked) < len(sizes):
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert acked == list(range(1, len(sizes) + 1))
+    assert applied == [[1, 2], [3, 4], [5], [6, 7, 8]]
