@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from api.live import LiveState
 from core.clock import ScaledClock
 from core.events import Edge, Event, EventBatch, event_id
+from core.exclusions import Exclusion, ExclusionKind
 from core.observations import Stamp
 from core.units import NS_PER_S, rfc3339_to_ns
 from geo.city import City
@@ -97,6 +98,30 @@ class Platform:
             because=because,
             snapshots=("camera-1/one.jpg",),
         )
+        self._apply(now_ns, events=(event,))
+
+    def silence(self, scenario: str, reason: str) -> None:
+        """A silence of an hour."""
+        now_ns = self.clock.now_ns()
+        one = Exclusion(
+            id="silence-1",
+            kind=ExclusionKind.SILENCE,
+            from_ns=now_ns - NS_PER_S,
+            until_ns=now_ns + 3600 * NS_PER_S,
+            at_ns=now_ns,
+            reason=reason,
+            actor="值班台",
+            scenarios=(scenario,),
+        )
+        self._apply(now_ns, exclusions=(one,))
+
+    def _apply(
+        self,
+        now_ns: int,
+        *,
+        events: tuple[Event, ...] = (),
+        exclusions: tuple[Exclusion, ...] = (),
+    ) -> None:
         self.sequence += 1
         stamp = Stamp(
             ingest_id="i",
@@ -105,4 +130,4 @@ class Platform:
             watermark_ns=now_ns,
             logged_ns=now_ns,
         )
-        self.store.apply([EventBatch(stamp=stamp, events=(event,))], now_ns)
+        self.store.apply([EventBatch(stamp=stamp, events=events, exclusions=exclusions)], now_ns)

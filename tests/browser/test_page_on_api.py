@@ -93,8 +93,11 @@ def test_the_page_on_the_api(chromium: Browser, platform: Platform) -> None:
         detail.locator('[data-verdict="not_an_issue"]').click()
         expect(cards).to_have_count(1)
 
-        # The indicators open to the very cases behind them.
+        # The indicators tell what is left out now, and open to the very cases behind them.
+        platform.silence("smoke-alarm", "消防演练")
         page.locator("#kpis").click()
+        expect(page.locator(".exclusions li")).to_contain_text("消防演练")
+        expect(page.locator(".exclusions li")).to_contain_text("已排除 0 条 · 责任人 值班台")
         disposal = page.locator('[data-kpi="disposal"]')
         expect(disposal.locator("strong")).to_have_text("100.0 %")
         disposal.click()

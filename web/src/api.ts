@@ -247,6 +247,27 @@ export async function loadBehind(url: string): Promise<Incident[]> {
   return present(asArray(asRecord(await request(url))["incidents"]).map(parseIncident));
 }
 
+/** What leaves raises out now, and how many it did. */
+export interface Exclusion {
+  readonly id: string;
+  readonly explanation: Text;
+  readonly actor: string;
+  readonly excluded_count: number;
+}
+
+/** Permits, planned works, maintenance windows and silences in force. */
+export async function loadExclusions(): Promise<Exclusion[]> {
+  const body = asRecord(await request("/exclusions"));
+  return asArray(body["exclusions"])
+    .map(asRecord)
+    .map((one) => ({
+      id: String(one["id"] ?? ""),
+      explanation: parseText(one["explanation"]),
+      actor: String(one["actor"] ?? ""),
+      excluded_count: Number(one["excluded_count"] ?? 0),
+    }));
+}
+
 export interface StreamHandlers {
   readonly changes: (changes: IncidentChange[]) => void;
   readonly things: (things: Thing[]) => void;

@@ -101,6 +101,8 @@ const WORDS = {
   "detail.began": ["发生", "Began"],
   "detail.cleared": ["消除", "Over"],
   "detail.why": ["为什么是你，怎样结案", "Why, and what closes it"],
+  "exclusions.title": ["生效中的许可、作业、检修与静默", "Permits, works, maintenance and silences in force"],
+  "exclusions.line": ["已排除 {n} 条 · 责任人 {who}", "{n} left out · by {who}"],
   "detail.parent": ["属上级案件", "Part of"],
   "detail.parts": ["下级案件", "Parts"],
   "detail.place": ["地点", "Place"],

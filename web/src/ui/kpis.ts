@@ -7,6 +7,7 @@ import { pick, word, wordOr } from "../i18n.ts";
 import type { Word } from "../i18n.ts";
 import type { Incident } from "../model.ts";
 import { h } from "./dom.ts";
+import { exclusionList } from "./exclusions.ts";
 import { GLYPHS, icon } from "./icons.ts";
 
 export interface KpiHandlers {
@@ -48,6 +49,7 @@ export function showKpis(lang: Lang, handlers: KpiHandlers): void {
     ),
     body,
     behind,
+    exclusionList(lang),
   );
   dialog.addEventListener("close", () => dialog.remove());
 
