@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 import uvicorn
 from fastapi import FastAPI
@@ -26,7 +27,7 @@ from commands.map_watch import open_map, watch_map
 from commands.owners import component_owners
 from commands.sharing import write_private
 from core import topics
-from core.city import AltitudeDatum
+from core.city import AltitudeDatum, CameraPose
 from core.clock import Clock, SystemClock
 from core.errors import ServiceError
 from core.ports import Rejection
@@ -434,7 +435,7 @@ class ApiParts:
         states = []
         for camera_id, one in status.get("cameras", {}).items():
             with suppress(TypeError, KeyError, ValueError, AttributeError):
-                live = one.get("live") or {}
+                live, pose = one.get("live") or {}, one.get("pose")
                 states.append(
                     CameraState(
                         camera_id=camera_id,
@@ -446,6 +447,7 @@ class ApiParts:
                         live=live.get("name"),
                         live_ns=int(live.get("time_ns", 0)),
                         lying=one.get("state") == "lying",
+                        pose=None if pose is None else msgspec.convert(pose, CameraPose),
                     )
                 )
         self._live.update_cameras(states)

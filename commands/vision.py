@@ -128,7 +128,7 @@ class _Session:
         self._writer: cv2.VideoWriter | None = None
         self._shown_px = (0, 0)
         self._fps = fps
-        self._unblurred = may_store_unblurred(camera, SystemClock())
+        self._clock: Clock = SystemClock()
         beside = None if is_live(source) else find_side_car(Path(source))
         self._side_car = None if beside is None else SideCar(beside)
         self._start_ns = 0
@@ -192,7 +192,9 @@ class _Session:
         return look
 
     def _draw(self, one: ClipPicture, look: Look, time_ns: int) -> None:
-        base = one.image.copy() if self._unblurred else self.watch.blurred(one.image)
+        # Asked for every picture: a leave may end while a stream runs.
+        unblurred = may_store_unblurred(self.camera, self._clock)
+        base = one.image.copy() if unblurred else self.watch.blurred(one.image)
         notice = "; ".join(f"{event.phase}: {event.sighting.what}" for event in look.events)
         drawn = draw_look(base, look, self.camera, time_ns, self.watch.totals, notice)
         if self._show is not None:
@@ -247,7 +249,7 @@ class _Session:
 
 
 def may_store_unblurred(camera: CameraFile, clock: Clock) -> bool:
-    """Whether the camera's file allows it today.
+    """Whether the camera's file allows it now.
 
     Example:
         >>> from core.clock import ManualClock

@@ -13,6 +13,15 @@ from core.errors import InputError
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
+class _Loader(yaml.SafeLoader):
+    """Leaves times as the texts that they are: the struct says what they mean."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (as the base class has it)
+        first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:timestamp"]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def read_struct(
     text: str,
     struct: type[_Struct],
@@ -39,6 +48,10 @@ def read_struct(
         ...     hfov_deg: float
         >>> read_struct("hfov_deg: 70", Lens, "lens.yaml")
         Lens(hfov_deg=70.0)
+        >>> class Leave(msgspec.Struct):
+        ...     until: str
+        >>> read_struct("until: 2026-01-01T00:00:00Z", Leave, "leave.yaml")
+        Leave(until='2026-01-01T00:00:00Z')
         >>> read_struct("hfov_deg: wide", Lens, "lens.yaml")
         Traceback (most recent call last):
         ...
@@ -48,14 +61,14 @@ def read_struct(
         ...
         core.errors.InputError: lens.yaml line 1: unknown key 'hfov'; accepted: hfov_deg
     """
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             raise error(f"{where}: {what} was wanted, the file is empty")
         _check_keys(node, msgspec.inspect.type_info(struct), where, error)
         document = loader.construct_document(node)
-    except (yaml.YAMLError, ValueError) as exc:  # a date that is none is a ValueError
+    except (yaml.YAMLError, ValueError) as exc:
         raise error(f"{where}: not readable as YAML: {exc}") from exc
     finally:
         loader.dispose()

@@ -20,7 +20,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from core.city import LayerRole
+from core.city import CameraPose, LayerRole
 from core.clock import Clock
 from core.errors import DecodeError
 from core.frames import decode_frame
@@ -119,6 +119,7 @@ class _Watch(msgspec.Struct):
     pipeline: CameraPipeline
     frames: int = 0
     last_frame_ns: int = 0
+    pose: CameraPose | None = None
     period_s: float = 0.0
     frames_told: int = 0
     drops_told: int = 0
@@ -185,6 +186,7 @@ class VisionWorker:
                 step_s = (frame.time_ns - watch.last_frame_ns) / NS_PER_S
                 watch.period_s += 0.1 * (min(step_s, _STALE_S) - watch.period_s)
             watch.last_frame_ns = frame.time_ns
+            watch.pose = frame.pose
         for one in result.observations:
             told = one if self._opinions is None else self._opinions.told(one)
             self._tell(raw.camera_id, told)
@@ -226,6 +228,8 @@ class VisionWorker:
                 "fps": round(watch.fps, 2),
                 "snapshot": self._pictures.newest.get(camera_id),
                 "live": None if live is None else live._asdict(),
+                # Of a camera that flies; that of a fixed one is in the city.
+                "pose": watch.pose if self._city.cameras[camera_id].pose is None else None,
                 "reasons": dict(watch.pipeline.counts),
             }
         for camera_id in self._city.cameras:

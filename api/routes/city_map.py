@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import shapely
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
@@ -17,11 +19,12 @@ from api.live import camera_word
 from api.query import Parameter, Parameters
 from api.schemas import PROBLEMS, answer
 from api.services import Services
-from core.city import AltitudeDatum, Camera
+from core.city import AltitudeDatum, Camera, CameraPose
 from core.errors import InputError, NotFoundError
 from core.events import Place
 from core.snapshots import MEDIA_TYPES
 from core.units import NS_PER_MS, ns_to_rfc3339, rfc3339_to_ns
+from geo.camera import FlatGroundProjector
 from geo.crs import convert_points
 from geo.fact_sheet import Asked, fact_sheets
 from geo.layers import Layer
@@ -33,6 +36,8 @@ from store.things import Thing
 
 #: Most points of one tagging request.
 MAX_POINTS = 10_000
+
+_HALF_METRE_DEG = 5e-6
 
 _THINGS = Parameters(Parameter("kind", "Only things of this kind, e.g. aircraft or dock."))
 _NONE = Parameters()
@@ -235,6 +240,19 @@ def _full_place(place: Place) -> dict[str, Any]:
     return {name: getattr(place, name) for name in Place.__struct_fields__}
 
 
+@lru_cache(maxsize=4096)
+def _footprint(pose: CameraPose) -> dict[str, Any] | None:
+    """The ground that a camera shows, as a GeoJSON polygon to half a metre; None if it sees none.
+
+    Remembered, for fixed cameras are asked about again and again.
+    """
+    shape = FlatGroundProjector().footprint(pose).simplify(_HALF_METRE_DEG)
+    if shape.is_empty:
+        return None
+    ring = shapely.get_coordinates(shape.exterior).round(7).tolist()
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
 def _cameras(services: Services) -> list[dict[str, Any]]:
     states = {} if services.live is None else services.live.cameras()
     now_ns = services.clock.now_ns()
@@ -255,6 +273,7 @@ def _cameras(services: Services) -> list[dict[str, Any]]:
                 "lon_deg": None if pose is None else pose.lon_deg,
                 "lat_deg": None if pose is None else pose.lat_deg,
                 "pose": pose,
+                "footprint": None if pose is None else _footprint(pose),
                 "state": None if state is None else camera_word(state, now_ns),
                 "quality": None if state is None else state.quality,
                 "frames_per_s": 0.0 if state is None else state.frames_per_s,

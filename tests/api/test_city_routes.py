@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+import shapely
 
 from api.live import CameraState
 from api.query import area_prefix
+from core.city import CameraPose
 from core.events import Edge
 from core.ports import Rejection
+from geo.camera import FlatGroundProjector
 from geo.crs import wgs84_to_gcj02
 from store.things import Thing
 
@@ -316,3 +320,31 @@ async def test_the_clip_of_a_thing_comes_with_its_incident(
     assert part.headers["content-range"] == "bytes 10-19/1024"
     beyond = await client.get(f"/snapshots/{name}", headers={"Range": "bytes=5000-"})
     assert beyond.status_code == 416
+
+
+async def test_a_cameras_footprint_is_what_its_picture_shows_also_in_flight(
+    site: Any, client: httpx.AsyncClient
+) -> None:
+    async def camera(camera_id: str) -> dict[str, Any]:
+        cameras = (await client.get("/cameras")).json()["cameras"]
+        return next(one for one in cameras if one["camera_id"] == camera_id)
+
+    fixed = await camera("camera-1")
+    told = shapely.from_geojson(json.dumps(fixed["footprint"]))
+    shown = FlatGroundProjector().footprint(site.city.cameras["camera-1"].pose)
+    assert told.symmetric_difference(shown).area < 0.01 * shown.area
+    assert (await camera("camera-air-1"))["footprint"] is None
+    pose = CameraPose(
+        lon_deg=120.39, lat_deg=36.07, height_agl_m=60.0, yaw_deg=0.0, pitch_deg=-90.0,
+        hfov_deg=70.0, width_px=640, height_px=360,
+    )  # fmt: skip
+    flying = CameraState(camera_id="camera-air-1", last_frame_ns=site.clock.now_ns(), pose=pose)
+    site.live.update_cameras([flying])
+    seen = await camera("camera-air-1")
+    assert (seen["lon_deg"], seen["lat_deg"]) == (120.39, 36.07)
+    assert shapely.from_geojson(json.dumps(seen["footprint"])).contains(
+        shapely.Point(120.39, 36.07)
+    )
+    upwards = msgspec.structs.replace(pose, pitch_deg=30.0)
+    site.live.update_cameras([msgspec.structs.replace(flying, pose=upwards)])
+    assert (await camera("camera-air-1"))["footprint"] is None

@@ -19,11 +19,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import cv2
 import msgspec
 import numpy as np
+import shapely
 from playwright.sync_api import Page
 from shapely import Point
 
-from core.city import LayerRole
+from core.city import CameraPose, LayerRole
 from core.incidents import OPEN_STATUSES
+from geo.camera import FlatGroundProjector
 from geo.city import City
 
 DIST = Path(__file__).parents[2] / "web" / "dist"
@@ -113,6 +115,12 @@ def street_picture() -> bytes:
     ok, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
     assert ok
     return encoded.tobytes()
+
+
+def _footprint(pose: CameraPose) -> dict[str, Any]:
+    shape = FlatGroundProjector().footprint(pose)
+    ring = shapely.get_coordinates(shape.exterior).tolist()
+    return {"type": "Polygon", "coordinates": [ring]}
 
 
 class FakeCity:
@@ -359,6 +367,7 @@ class FakeCity:
                     "lon_deg": None if pose is None else pose.lon_deg,
                     "lat_deg": None if pose is None else pose.lat_deg,
                     "pose": None if pose is None else msgspec.to_builtins(pose),
+                    "footprint": None if pose is None else _footprint(pose),
                     "state": "live" if live else None,
                     "quality": "good" if live else None,
                     "frames_per_s": 2.0 if live else 0.0,

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app
+from core.units import rfc3339_to_ns
 
 
 def run(*words: str) -> str:
@@ -76,6 +77,53 @@ def test_the_drawn_video_has_every_picture_and_shows_boxes(realdata: Path, tmp_p
         for p in pictures
     ]
     assert max(green) > 100  # the box of a moving car
+
+
+class Ends:
+    """A clock on which a leave until 2030 ends after some pictures."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def now_ns(self) -> int:
+        self.left -= 1
+        return rfc3339_to_ns(f"20{'29' if self.left >= 0 else '31'}-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("leave", "pictures_of_leave", "sharp"),
+    [
+        ("", 1000, 0),
+        ("unblurred: {reason: staged with actors, until: 2020-01-01T00:00:00Z}", 1000, 0),
+        ("unblurred: {reason: staged with actors, until: 2030-01-01T00:00:00Z}", 1000, 40),
+        ("unblurred: {reason: staged with actors, until: 2030-01-01T00:00:00Z}", 25, 25),
+    ],
+    ids=["no leave", "expired", "leave", "expires while it runs"],
+)
+def test_originals_are_written_only_as_long_as_there_is_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leave: str, pictures_of_leave: int, sharp: int
+):
+    monkeypatch.setattr("commands.vision.SystemClock", lambda: Ends(pictures_of_leave))
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    noise = np.random.default_rng(3)
+    street = noise.integers(90, 110, (180, 320, 3)).astype(np.uint8)
+    someone = noise.integers(0, 255, (60, 24, 3)).astype(np.uint8)
+    for number in range(40):
+        image = street.copy()
+        image[80:140, 20 + 5 * number : 44 + 5 * number] = someone
+        cv2.imwrite(str(clip / f"{number:03}.png"), image)
+    (tmp_path / "camera.yaml").write_text(f"id: c\nanalysis_fps: 5\n{leave}\n")
+    show = tmp_path / "out.mp4"
+    camera = str(tmp_path / "camera.yaml")
+    run(str(clip), "--fps", "5", "--camera", camera, "--show", str(show))
+    video = cv2.VideoCapture(str(show))
+    detail = []
+    for number in range(40):
+        image = video.read()[1]
+        inner = image[86:134, 26 + 5 * number : 38 + 5 * number].astype(np.float32)
+        detail.append(float(np.abs(np.diff(inner, axis=0)).mean()))
+    assert [one > 25.0 for one in detail] == [True] * sharp + [False] * (40 - sharp), detail
 
 
 def test_a_wrong_source_is_one_line(tmp_path: Path):

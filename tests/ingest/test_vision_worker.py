@@ -24,6 +24,7 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
+from core.city import CameraPose
 from core.clock import ManualClock
 from core.events import Edge, Event, Place
 from core.frames import Frame, encode_frame
@@ -393,6 +394,18 @@ def test_pictures_beyond_those_that_may_wait_are_dropped_and_counted(tmp_path: P
     maker.go.set()
     pictures.stop(60.0)
     assert len(list(tmp_path.rglob("[0-9]*.jpg"))) == 3
+
+
+def test_the_status_tells_where_a_flying_camera_looks_from(tmp_path: Path):
+    worker = a_worker(tmp_path, [])
+    first = parked_car_frames()[0]
+    pose = msgspec.structs.replace(the_city().cameras["camera-1"].pose, height_agl_m=60.0)
+    for camera_id in ("camera-1", "camera-air-1"):
+        frame = msgspec.structs.replace(first, camera_id=camera_id, pose=pose)
+        worker.handle(RawFrame(camera_id, encode_frame(frame), 0))
+    told = json.loads(msgspec.json.encode(worker.status(first.time_ns, 1.0, {})))["cameras"]
+    assert msgspec.convert(told["camera-air-1"]["pose"], CameraPose) == pose
+    assert told["camera-1"]["pose"] is None
 
 
 def test_the_status_tells_live_late_stale_and_lying(tmp_path: Path):

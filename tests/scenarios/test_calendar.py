@@ -95,7 +95,7 @@ def test_it_counts_instead_of_the_library(tmp_path: Path) -> None:
     [
         ("holidays: []\n", "source"),
         ("source: x\nholidys: []\n", "line 2: unknown key 'holidys'; accepted: source, holidays"),
-        ("source: x\nholidays: [{from: 2027-13-01}]\n", "month must be in 1..12"),
+        ("source: x\nholidays: [{from: 2027-13-01}]\n", "line 2: Invalid RFC3339 encoded date"),
         ("source: x\nholidays: [{from: 2027-01-03, until: 2027-01-01}]\n", "1 to 31 days"),
         ("source: x\nholidays: [{from: 2027-01-01, until: 2027-02-01}]\n", f"1 to {MAX_DAYS}"),
         (

@@ -135,6 +135,10 @@ def test_counts_over_a_line_in_both_directions_with_speed():
     assert {"detection.moving_count", "detection.traffic", "detection.line_count"} <= {
         one.kind for one in told
     }
+    # All but the count of the whole view are somewhere, to within an error.
+    for each in told:
+        placed = [each.lon_deg, each.lat_deg, each.error_major_m, each.error_minor_m]
+        assert (None in placed) == (each.kind == "detection.moving_count"), each.kind
 
 
 def test_driving_against_the_flow_is_told_once():
@@ -231,6 +235,8 @@ def test_who_walks_by_is_blurred_in_what_may_be_stored():
         ),
         ("detectors: {motion: {}}", "line 1: unknown key 'motion'; accepted: moving, static, fire"),
         ("unblurred: {reason: x, until: soon}", "Expected `str` of length >= 8"),
+        ("unblurred: {until: 2999-01-01T00:00:00Z}", "missing required field `reason`"),
+        ("unblurred: {reason: staged with actors}", "missing required field `until`"),
     ],
 )
 def test_a_wrong_camera_file_says_where(text: str, words: str):

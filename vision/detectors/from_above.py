@@ -109,8 +109,7 @@ class FromAboveDetector:
         if pixel_m2 is not None and np.isfinite(pixel_m2[judged]).all():
             bare["bare_area_m2"] = round(float(pixel_m2[soil].sum()), 1)
             green["vegetation_area_m2"] = round(float(pixel_m2[plants].sum()), 1)
-        middle = site.polygon.mean(axis=0)
-        at = (float(middle[0]), float(middle[1]))
+        at = site.middle
         return [
             Reading(BARE_SOIL, site.id, bare, labels, at),
             Reading(VEGETATION, site.id, green, labels, at),

@@ -222,7 +222,7 @@ class MovingDetector:
                     measures["slow_vehicle_count"] = float(round(self._mean(f"slow {area.id}")))
                     mean = self._sums[f"speed {area.id}"][0] / known_sum
                     measures["mean_speed_mps"] = round(mean, 2)
-                readings.append(Reading(TRAFFIC, area.id, measures, labels))
+                readings.append(Reading(TRAFFIC, area.id, measures, labels, area.middle))
             elif area.kind in GATHERED:
                 crowd = self._mean(f"people {area.id}")
                 measures = {"person_count": float(round(crowd))}
@@ -230,7 +230,7 @@ class MovingDetector:
                     measures["persons_per_m2"] = round(crowd / max(area.area_m2, 1.0), 3)
                     crowded = measures["persons_per_m2"] >= self._spec.crowd_per_m2
                     labels = labels | {"level": "crowded" if crowded else "free"}
-                readings.append(Reading(CROWD, area.id, measures, labels))
+                readings.append(Reading(CROWD, area.id, measures, labels, area.middle))
         for line in self._lines:
             came_in, came_out = self.totals[line.id]
             before = self._told_totals[line.id]
@@ -244,6 +244,7 @@ class MovingDetector:
                         "out_count": float(came_out - before[1]),
                     },
                     {"line": line.id},
+                    ((line.start[0] + line.end[0]) / 2.0, (line.start[1] + line.end[1]) / 2.0),
                 )
             )
         self._since_ns, self._sums, self._looks = scene.time_ns, {}, 0

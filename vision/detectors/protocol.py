@@ -31,6 +31,12 @@ class Area(NamedTuple):
     flow: tuple[float, float] | None
     area_m2: float
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The point in the picture that stands for it: the mean of its corners."""
+        u, v = self.polygon.mean(axis=0).tolist()
+        return u, v
+
 
 class Scene(NamedTuple):
     """One picture and what has been found out about it. Pixels are of the analysis picture.

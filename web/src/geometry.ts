@@ -1,7 +1,5 @@
 /** Small shapes on the ground in lon/lat degrees. Pure; good to a metre over a kilometre. */
 
-import type { CameraPose } from "./model.ts";
-
 export type LonLat = readonly [number, number];
 
 const METRES_PER_DEGREE = 111_320;
@@ -38,38 +36,6 @@ export function ellipse(
     );
   }
   return ring;
-}
-
-/**
- * What a camera sees of flat ground, as a closed ring: near left, far left, far right, near
- * right. Rays that meet the ground beyond `reachM`, or never, end there.
- */
-export function footprint(pose: CameraPose, reachM = 60): LonLat[] {
-  const halfWidth = Math.tan((pose.hfov_deg / 2) * RADIANS);
-  const halfHeight = halfWidth / pose.aspect_ratio;
-  const pitch = pose.pitch_deg * RADIANS;
-  const yaw = pose.yaw_deg * RADIANS;
-  const corner = (right: number, up: number): LonLat => {
-    const ahead = Math.cos(pitch) - up * Math.sin(pitch);
-    const rise = Math.sin(pitch) + up * Math.cos(pitch);
-    const level = Math.hypot(ahead, right);
-    const scale = Math.min(rise < 0 ? pose.height_agl_m / -rise : Infinity, reachM / level);
-    const forward = ahead * scale;
-    const aside = right * scale;
-    return offset(
-      [pose.lon_deg, pose.lat_deg],
-      forward * Math.sin(yaw) + aside * Math.cos(yaw),
-      forward * Math.cos(yaw) - aside * Math.sin(yaw),
-    );
-  };
-  const nearLeft = corner(-halfWidth, -halfHeight);
-  return [
-    nearLeft,
-    corner(-halfWidth, halfHeight),
-    corner(halfWidth, halfHeight),
-    corner(halfWidth, -halfHeight),
-    nearLeft,
-  ];
 }
 
 export type Bounds = readonly [west: number, south: number, east: number, north: number];

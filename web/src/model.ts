@@ -149,20 +149,13 @@ export interface Thing {
   readonly registered: boolean | null;
 }
 
-export interface CameraPose {
-  readonly lon_deg: number;
-  readonly lat_deg: number;
-  readonly height_agl_m: number;
-  readonly yaw_deg: number;
-  readonly pitch_deg: number;
-  readonly hfov_deg: number;
-  readonly aspect_ratio: number;
-}
-
 export interface Camera {
   readonly camera_id: string;
   readonly name: string;
-  readonly pose: CameraPose | null;
+  /** Where it stands or flies; null where nobody knows. */
+  readonly position: readonly [lon: number, lat: number] | null;
+  /** The ground it shows, a closed ring; empty where it shows none. */
+  readonly footprint: ReadonlyArray<readonly [lon: number, lat: number]>;
   /** `lying`: frames come that do not show what is there. */
   readonly state: ThingState | "lying";
   /** When the last frame came. */
@@ -450,22 +443,10 @@ export function parseThing(value: unknown): Thing | null {
   };
 }
 
-function parsePose(value: unknown): CameraPose | null {
-  const raw = asRecord(value);
-  const lon_deg = number(raw["lon_deg"]);
-  const lat_deg = number(raw["lat_deg"]);
-  if (lon_deg === null || lat_deg === null) return null;
-  const width = number(raw["width_px"]) ?? 16;
-  const height = number(raw["height_px"]) ?? 9;
-  return {
-    lon_deg,
-    lat_deg,
-    height_agl_m: number(raw["height_agl_m"]) ?? 7,
-    yaw_deg: number(raw["yaw_deg"]) ?? 0,
-    pitch_deg: number(raw["pitch_deg"]) ?? -25,
-    hfov_deg: number(raw["hfov_deg"]) ?? 60,
-    aspect_ratio: height > 0 ? width / height : 16 / 9,
-  };
+function parseRing(value: unknown): (readonly [number, number])[] {
+  return asArray(value)
+    .map((one) => [number(asArray(one)[0]), number(asArray(one)[1])] as const)
+    .filter((one): one is readonly [number, number] => one[0] !== null && one[1] !== null);
 }
 
 export function parseCamera(value: unknown): Camera | null {
@@ -475,7 +456,8 @@ export function parseCamera(value: unknown): Camera | null {
   return {
     camera_id,
     name: text(raw["name"]),
-    pose: parsePose(raw["pose"]),
+    position: parseRing([[raw["lon_deg"], raw["lat_deg"]]])[0] ?? null,
+    footprint: parseRing(asArray(asRecord(raw["footprint"])["coordinates"])[0]),
     state: raw["state"] === "lying" ? "lying" : thingState(raw["state"]),
     observed_ms: instant(raw, "last_frame"),
     frames_per_s: number(raw["frames_per_s"]) ?? 0,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ellipse, boundsOf, footprint, offset } from "../src/geometry.ts";
+import { ellipse, boundsOf, offset } from "../src/geometry.ts";
 import { factRows, kindName, unitOf, word } from "../src/i18n.ts";
 import {
   parseCamera,
@@ -108,19 +108,13 @@ describe("shapes", () => {
     expect(ring.at(-1)).toEqual(ring[0]);
   });
 
-  it("see ahead of a camera, nearer below the middle than above", () => {
-    const pose = {
-      lon_deg: here[0], lat_deg: here[1], height_agl_m: 7, yaw_deg: 0, pitch_deg: -25,
-      hfov_deg: 70, aspect_ratio: 16 / 9,
-    };
-    const [nearLeft, farLeft, farRight, nearRight] = footprint(pose).map(metres);
-    expect(nearLeft?.[1]).toBeCloseTo(7 / Math.tan((25 + 21.5) * (Math.PI / 180)), 1);
-    expect(farLeft?.[1]).toBeGreaterThan(nearLeft?.[1] ?? 0);
-    expect(farLeft?.[0]).toBeCloseTo(-(farRight?.[0] ?? 0), 6);
-    expect(nearRight?.[0]).toBeGreaterThan(0);
-    // A level camera sees to the horizon; the shape ends at its reach.
-    const level = footprint({ ...pose, pitch_deg: 0 }, 60).map(metres);
-    expect(Math.hypot(...(level[1] ?? [0, 0]))).toBeCloseTo(60, 3);
+  it("take a camera's footprint as the server gives it, and none where there is none", () => {
+    const ring = [[120, 36], [120.001, 36], [120.001, 36.001], [120, 36]];
+    const seen = parseCamera({ camera_id: "c", lon_deg: 120, lat_deg: 36, footprint: { type: "Polygon", coordinates: [ring] } });
+    expect(seen?.footprint).toEqual(ring);
+    expect(seen?.position).toEqual([120, 36]);
+    const unplaced = parseCamera({ camera_id: "c", lon_deg: null, lat_deg: null, footprint: null, state: "lying" });
+    expect([unplaced?.footprint, unplaced?.position, unplaced?.state]).toEqual([[], null, "lying"]);
   });
 
   it("find the box around features, some of which are nowhere", () => {

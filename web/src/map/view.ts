@@ -5,7 +5,7 @@ import type { GeoJSONSource, MapGeoJSONFeature, MapMouseEvent, PaddingOptions } 
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
 import "maplibre-gl/dist/maplibre-gl.css";
 import type { Lang } from "../format.ts";
-import { boundsOf, ellipse, footprint } from "../geometry.ts";
+import { boundsOf, ellipse } from "../geometry.ts";
 import type { Bounds } from "../geometry.ts";
 import { pick, word, wordOr } from "../i18n.ts";
 import { SEVERITIES } from "../model.ts";
@@ -390,19 +390,20 @@ export class MapView {
   }
 
   private updateCameras(cameras: readonly Camera[]): void {
-    const placed = cameras.filter((one) => one.pose !== null);
+    const placed = cameras.filter((one) => one.position !== null);
     if (placed.length === 0) return;
     const views: Feature[] = [];
     const points: Feature[] = [];
-    for (const { pose, camera_id, name } of placed) {
-      if (pose === null) continue;
-      const ring = footprint(pose).map(([lon, lat]) => [lon, lat]);
-      views.push({
-        type: "Feature",
-        geometry: { type: "Polygon", coordinates: [ring] },
-        properties: {},
-      });
-      points.push(point(pose.lon_deg, pose.lat_deg, { id: camera_id, name: name || camera_id }));
+    for (const { position, camera_id, name, footprint } of placed) {
+      if (position === null) continue;
+      if (footprint.length > 3) {
+        views.push({
+          type: "Feature",
+          geometry: { type: "Polygon", coordinates: [footprint.map(([lon, lat]) => [lon, lat])] },
+          properties: { id: camera_id },
+        });
+      }
+      points.push(point(...position, { id: camera_id, name: name || camera_id }));
     }
     this.set("view", views);
     this.posed = true;
