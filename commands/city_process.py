@@ -287,7 +287,6 @@ class CityProcess:
     async def _keep_figures(self) -> None:
         pruned_ns = self.clock.now_ns()
         while True:
-            self.live.refresh()
             self.live.update_figures(await asyncio.to_thread(self.figures))
             self._tell_health()
             if self._tap is not None:

@@ -75,6 +75,10 @@ QUALITY_LOOK_S = 2.0
 #: Changed things reach the store this often (wall seconds).
 THINGS_S = 2.0
 
+#: What changed reaches the live picture this often (wall seconds), or seldomer: it takes at most
+#: this share of the event loop, and so many things at once (some milliseconds).
+PICTURE_S, PICTURE_SHARE, PICTURE_THINGS = 0.25, 0.1, 1024
+
 
 def ingest_id(data_dir: Path) -> str:
     """Name of this start of ingest; starts are counted in the data folder."""
@@ -192,13 +196,19 @@ class StreamParts:
     async def keep_things(self, changed: Callable[[list[Thing]], None] | None = None) -> None:
         """Write the last state of things to the store now and then, until cancelled."""
         waiting: dict[str, Thing] = {}
-        due_s = 0.0
+        due_s, pause_s = 0.0, PICTURE_S
         while True:
-            await asyncio.sleep(0.25)
-            things = self.tracker.take_changed()
-            if changed is not None and things:
-                changed(things)
-            waiting.update((thing.thing_id, thing) for thing in things)
+            await asyncio.sleep(pause_s)
+            busy_s = 0.0
+            for _ in range(0, self.tracker.changed_count, PICTURE_THINGS):
+                began_s = time.thread_time()
+                things = self.tracker.take_changed(PICTURE_THINGS)
+                if changed is not None:
+                    changed(things)
+                waiting.update((thing.thing_id, thing) for thing in things)
+                busy_s += time.thread_time() - began_s
+                await asyncio.sleep(0)
+            pause_s = max(PICTURE_S, busy_s / PICTURE_SHARE)
             if waiting and time.monotonic() >= due_s:
                 due_s = time.monotonic() + THINGS_S
                 rows = list(waiting.values())

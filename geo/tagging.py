@@ -277,11 +277,15 @@ class Tags:
 
     def area_codes(self) -> list[str | None]:
         """The finest area code known of each row; its beginnings are those of wider areas."""
-        # Many rows lie in few areas.
-        areas, area_of_row = np.unique(self._areas, axis=0, return_inverse=True)
-        of = self._tagger.area_of
-        codes = [next((code for code in of(area)[0] if code), None) for area in areas]
-        return [codes[number] for number in area_of_row.tolist()]
+        found = np.full(len(self), None, dtype=object)
+        # The widest first, so that what is finer takes its place.
+        levels = zip(self._areas.T[::-1], self._tagger.level_codes[::-1], strict=True)
+        for features, codes in levels:
+            known = features != _NONE
+            known[known] = codes[features[known]] != ""
+            found[known] = codes[features[known]]
+        codes_of_rows: list[str | None] = found.tolist()
+        return codes_of_rows
 
     def road_names(self) -> list[str | None]:
         """The name of the road near each row."""
@@ -364,6 +368,9 @@ class Tagger:
     def __init__(self, city: City, tables: TableCache | None = None) -> None:
         self._frame = city.frame
         self._levels = [_Areas(city.layers_of(role), tables) for role, _ in _LEVELS]
+        self.level_codes = [
+            np.array([code or "" for code in level.codes], dtype=object) for level in self._levels
+        ]
         self.has_areas = any(len(level) for level in self._levels)
         self.grid_features = self._levels[0]
         self.zone_features = _Areas(city.layers_of(LayerRole.ZONE), tables)

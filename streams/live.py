@@ -64,11 +64,15 @@ class ThingTracker:
             gone, _ = self._states.popitem(last=False)
             self._changed.discard(gone)
 
-    def take_changed(self) -> list[Thing]:
-        """The states that changed since the last call."""
-        changed = [self._thing(thing_id) for thing_id in self._changed]
-        self._changed.clear()
-        return changed
+    @property
+    def changed_count(self) -> int:
+        """Things whose states changed and were not taken yet."""
+        return len(self._changed)
+
+    def take_changed(self, most: int) -> list[Thing]:
+        """States that changed and were not taken yet, at most so many."""
+        count = min(most, len(self._changed))
+        return [self._thing(self._changed.pop()) for _ in range(count)]
 
     def _newest(self, batch: ObservationBatch) -> list[_State | None]:
         """The state that each row updates; None where it updates none."""

@@ -65,15 +65,24 @@ def test_it_is_what_a_walk_row_by_row_gives(
         one.thing_id: {
             "at": one.observed_ns, "m": one.measures, "l": one.labels, "lon": one.lon_deg
         }
-        for one in tracker.take_changed()
+        for one in tracker.take_changed(100)
     }  # fmt: skip
     assert got == wanted
     assert tracker.observation_count == len(rows)
-    assert tracker.take_changed() == []
+    assert tracker.take_changed(100) == []
 
 
 def test_the_thing_not_heard_of_for_longest_goes_first() -> None:
     tracker = ThingTracker(capacity=2)
     observe(tracker, row(1, 1, "a"), row(2, 2, "a"))
     observe(tracker, row(1, 3, "a"), row(3, 4, "a"))
-    assert {one.thing_id for one in tracker.take_changed()} == {"t-1", "t-3"}
+    assert {one.thing_id for one in tracker.take_changed(100)} == {"t-1", "t-3"}
+
+
+def test_what_changed_is_taken_in_parts() -> None:
+    tracker = ThingTracker()
+    observe(tracker, *(row(n, 1, "a") for n in range(5)))
+    parts = [tracker.take_changed(2) for _ in range(4)]
+    assert [len(part) for part in parts] == [2, 2, 1, 0]
+    assert {one.thing_id for part in parts for one in part} == {f"t-{n}" for n in range(5)}
+    assert tracker.changed_count == 0
