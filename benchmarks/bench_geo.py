@@ -23,6 +23,7 @@ from benchmarks.geo.nearest import bench_roads
 from benchmarks.geo.points import bench_batches, bench_growth, bench_joins
 from benchmarks.geo.volumes import bench_volumes
 from benchmarks.harness import Figure, at_most, publish
+from core.settings import load_settings
 from geo import native
 from geo.cells import CellTable, NearestTable, VolumeTable
 
@@ -88,6 +89,7 @@ def main() -> int:
     parser.add_argument("--strict", action="store_true", help="fail where a goal is not met")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
+    native.allow(load_settings().geo_c)
     sizes = QUICK if options.quick else FULL
     warm_up()
     kernel = "numba only: no compiler, or turned off"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -13,20 +13,17 @@ from rich.console import Console
 from rich.table import Table
 
 from commands.layer_import import plan_import, write_import
+from commands.layer_report import print_report, report_document
+from commands.layer_request import LayerRequest, parse_pairs
+from commands.map_watch import open_map
 from core.city import AltitudeDatum, LayerRole
 from core.clock import SystemClock
-from core.errors import InputError
 from core.settings import load_settings
 from core.units import ns_to_rfc3339, rfc3339_to_ns
-from geo.catalogue import load_catalogue
-from geo.checks.report import LayerReport, Level, Verdict, check_layer, guess_role
-from geo.city import City, load_city
+from geo.checks.city_layers import check_city_layers
+from geo.checks.report import LayerReport, Verdict
+from geo.city import load_city
 from geo.crs import convert_points
-from geo.layers import Layer, layer_of_source
-from geo.live_map import LiveTagger
-from geo.sources.reader import read_source
-from geo.sources.table import guess_fields
-from store.layer_tables import is_database, read_layer_table
 
 app = typer.Typer(
     name="geo",
@@ -36,13 +33,6 @@ app = typer.Typer(
     add_completion=False,
 )
 console = Console()
-
-_COLOURS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "green"}
-_VERDICT = {
-    Verdict.ACCEPTED: ("green", "可以导入 accepted"),
-    Verdict.WARNINGS: ("yellow", "可以导入,有警告 accepted with warnings"),
-    Verdict.REFUSED: ("red", "拒绝 refused"),
-}
 
 CityOption = Annotated[
     str | None,
@@ -87,8 +77,12 @@ JsonOption = Annotated[Path | None, typer.Option("--json", help="File that takes
 @app.command()
 def check(
     layer: Annotated[
-        str, typer.Argument(help="A file with a layer, or postgresql://user@host/database.")
-    ],
+        str | None,
+        typer.Argument(
+            help="A file with a layer, or postgresql://user@host/database; all layers of the "
+            "city's profile unless given."
+        ),
+    ] = None,
     role: RoleOption = None,
     crs: CrsOption = None,
     field: FieldOption = None,
@@ -100,33 +94,35 @@ def check(
     picture: PictureOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Check a layer: place, datum, geometry, codes, gaps and overlaps. Changes nothing.
+    """Check a layer, or all of the city: place, datum, geometry, codes, gaps. Changes nothing.
 
     Exits with 0 where the layer can be taken, 1 where it is refused.
     """
-    home = load_city(city or load_settings().city)
-    report = make_report(
-        layer,
-        home,
-        role=role,
-        crs=crs,
-        fields=parse_pairs(field, "--field"),
-        constants=parse_pairs(constant, "--constant"),
-        layer_name=layer_name,
-        known=known_layers(home, role, against, against_crs),
-    )
-    print_report(report, console)
-    if picture is not None:
-        from commands.geo_picture import draw_report
-
-        draw_report(report, picture)
-        console.print(f"图 picture: {picture}")
-    if json_path is not None:
-        json_path.write_text(
-            json.dumps(report_document(report), ensure_ascii=False, indent=1) + "\n",
-            encoding="utf-8",
+    spec = city or load_settings().city
+    home = load_city(spec)
+    if layer is None:
+        reports = list(check_city_layers(Path(spec), home))
+    else:
+        request = LayerRequest(
+            location=layer,
+            layer_name=layer_name,
+            role=role,
+            crs=crs,
+            fields=parse_pairs(field, "--field"),
+            constants=parse_pairs(constant, "--constant"),
+            against=against,
+            against_crs=against_crs,
         )
-    raise typer.Exit(1 if report.verdict is Verdict.REFUSED else 0)
+        reports = [request.check(home)]
+    for report in reports:
+        print_report(report, console)
+        if picture is not None:
+            _draw(report, picture if layer else _picture_of(picture, report))
+    if json_path is not None:
+        documents = [report_document(report) for report in reports]
+        text = json.dumps(documents[0] if layer else documents, ensure_ascii=False, indent=1)
+        json_path.write_text(text + "\n", encoding="utf-8")
+    raise typer.Exit(1 if any(one.verdict is Verdict.REFUSED for one in reports) else 0)
 
 
 @app.command(name="import")
@@ -158,22 +154,20 @@ def import_layer(
     """
     settings = load_settings(city=city) if city else load_settings()
     home = load_city(settings.city, seed=settings.city_seed)
-    report = make_report(
-        layer,
-        home,
+    request = LayerRequest(
+        location=layer,
+        layer_name=layer_name,
         role=role,
         crs=crs,
         fields=parse_pairs(field, "--field"),
         constants=parse_pairs(constant, "--constant"),
-        layer_name=layer_name,
-        known=known_layers(home, role, against, against_crs),
-        layer_id=layer_id,
+        against=against,
+        against_crs=against_crs,
     )
+    report = request.check(home, layer_id)
     print_report(report, console)
     if picture is not None:
-        from commands.geo_picture import draw_report
-
-        draw_report(report, picture)
+        _draw(report, picture)
     if report.layer is None:
         console.print("没有改动 nothing was changed")
         raise typer.Exit(1)
@@ -215,7 +209,7 @@ def tag(
     settings = load_settings(city=city) if city else load_settings()
     home = load_city(settings.city, seed=settings.city_seed)
     now_ns = SystemClock().now_ns()
-    tagger = LiveTagger(home, load_catalogue(settings.catalogue_path))
+    tagger = open_map(settings, home)
     x, y = convert_points([lon], [lat], crs, "EPSG:4326")
     asked = Asked.of_points(
         x,
@@ -235,147 +229,13 @@ def tag(
     console.print(table)
 
 
-def make_report(
-    location: str,
-    city: City,
-    *,
-    role: LayerRole | None,
-    crs: str | None,
-    fields: dict[str, str],
-    constants: dict[str, str],
-    layer_name: str | None,
-    known: list[Layer],
-    layer_id: str | None = None,
-) -> LayerReport:
-    """Read a source and check it against a city.
+def _draw(report: LayerReport, picture: Path) -> None:
+    from commands.geo_picture import draw_report  # Matplotlib takes a second to load
 
-    Raises:
-        LayerError: The source cannot be read.
-    """
-    if is_database(location):
-        source = read_layer_table(location, layer_name)
-    else:
-        source = read_source(Path(location), layer_name=layer_name)
-    return check_layer(
-        source,
-        id=layer_id or (layer_name if is_database(location) else None) or Path(location).stem,
-        role=role or guess_role(source),
-        replace_codes=city.old_codes,
-        frame=city.frame,
-        known=known,
-        crs=crs,
-        fields=fields,
-        constants=constants,
-    )
+    draw_report(report, picture)
+    console.print(f"图 picture: {picture}")
 
 
-def known_layers(
-    city: City, role: LayerRole | None, against: Path | None, against_crs: str | None
-) -> list[Layer]:
-    """What a layer is compared with: the one that is named, else the city's own.
-
-    Raises:
-        LayerError: The named one cannot be read.
-    """
-    if against is None:
-        return list(city.layers.values())
-    source = read_source(against)
-    declared = against_crs or (None if source.declared is not None else "EPSG:4326")
-    return [
-        layer_of_source(
-            source,
-            id=against.stem,
-            role=role or guess_role(source),
-            crs=declared,
-            fields=guess_fields(source, {}),
-        )
-    ]
-
-
-def parse_pairs(pairs: list[str] | None, option: str) -> dict[str, str]:
-    """``code=adcode`` and the like as a mapping.
-
-    Raises:
-        InputError: A pair has no ``=``.
-
-    Example:
-        >>> parse_pairs(["code=adcode"], "--field"), parse_pairs(None, "--field")
-        ({'code': 'adcode'}, {})
-    """
-    found = {}
-    for pair in pairs or []:
-        name, sign, value = pair.partition("=")
-        if not sign or not name or not value:
-            raise InputError(f"{option}: name=value was wanted, e.g. code=adcode, got {pair!r}")
-        found[name] = value
-    return found
-
-
-def print_report(report: LayerReport, out: Console) -> None:
-    """Tell what a check found."""
-    colour, words = _VERDICT[report.verdict]
-    count = "?" if report.layer is None else str(len(report.layer))
-    out.print(f"[bold]{report.where}[/bold]", highlight=False)
-    out.print(
-        f"  {report.role.value}, {count} features, read as {report.crs or '—'}"
-        + (f", version {report.layer.version}" if report.layer is not None else ""),
-        highlight=False,
-    )
-    for finding in report.findings:
-        mark = _COLOURS[finding.level]
-        out.print(
-            f"  [{mark}]{finding.level.value:>7}[/{mark}] [bold]{finding.code}[/bold]",
-            highlight=False,
-        )
-        out.print(f"          {finding.text.zh}", highlight=False, markup=False)
-        out.print(f"          {finding.text.en}", highlight=False, markup=False)
-    if report.placement is not None and report.placement.fits:
-        table = Table("read as 读作", "quarter within", "half within", "on it", title="位置 Place")
-        for fit in report.placement.fits[:5]:
-            row = [f"{value:,.1f} m" for value in fit.misfit[:2]]
-            table.add_row(fit.reading.title, *row, f"{fit.close_ratio:.0%}")
-        out.print(table)
-    out.print(f"[{colour}]{words}[/{colour}]")
-
-
-def report_document(report: LayerReport) -> dict[str, Any]:
-    """A report as JSON can say it."""
-    placement = report.placement
-    document: dict[str, Any] = {
-        "source": report.where,
-        "role": report.role.value,
-        "crs": report.crs,
-        "verdict": report.verdict.value,
-        "version": None if report.layer is None else report.layer.version,
-        "findings": [
-            {
-                "level": finding.level.value,
-                "code": finding.code,
-                "zh": finding.text.zh,
-                "en": finding.text.en,
-                "rows": [row + 1 for row in finding.features],
-            }
-            for finding in report.findings
-        ],
-    }
-    if placement is not None:
-        shift = placement.shift
-        document["place"] = {
-            "compared_with": placement.reference.layer_id,
-            "compared_by": placement.reference.how,
-            "likely": None if placement.likely is None else placement.likely.title,
-            "shift_m": None if shift is None else [shift.east_m, shift.north_m],
-        }
-    if report.partition is not None:
-        document["flaws"] = [
-            {
-                "kind": flaw.kind,
-                "area_m2": flaw.area_m2,
-                "width_m": flaw.width_m,
-                "lon_deg": flaw.lon_deg,
-                "lat_deg": flaw.lat_deg,
-                "rows": [row + 1 for row in flaw.features],
-            }
-            for flaw in (*report.partition.overlaps, *report.partition.gaps)
-        ]
-    return document
+def _picture_of(picture: Path, report: LayerReport) -> Path:
+    """Of several layers each has its own picture, named after its file."""
+    return picture.with_stem(f"{picture.stem}-{Path(report.where).stem}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.settings import Settings
+from geo import native
 from geo.catalogue import load_catalogue
 from geo.live_map import LiveTagger
 from geo.model import City
@@ -25,6 +26,7 @@ def open_map(settings: Settings, city: City) -> LiveTagger:
     Raises:
         LayerError: The catalogue or one of its layers is refused.
     """
+    native.allow(settings.geo_c)
     tables = TableCache(settings.table_dir)
     return LiveTagger(city, load_catalogue(settings.catalogue_path), tables)
 

@@ -23,6 +23,7 @@ from api.live import CameraState, LiveState
 from api.mqtt_link import MqttLink
 from api.notify.notifier import Notifier
 from api.notify.sender import parse_networks
+from commands.layer_start import check_at_start
 from commands.map_watch import open_map, watch_map
 from commands.owners import component_owners
 from commands.sharing import write_private
@@ -157,6 +158,7 @@ class StreamParts:
         self._clock = clock
         self._catalogue_path = settings.catalogue_path
         self.packs = load_packs(settings.packs)
+        check_at_start(settings, city)
         self.tagger = open_map(settings, city)
         warm_up(self.tagger, city)
         self.store = open_store(settings, city, self.packs)

@@ -187,6 +187,16 @@ class Settings(BaseSettings):
         description="Catalogue of imported layers; `layers.yaml` of the city's folder, or of the "
         "data folder, unless given",
     )
+    layer_check: Literal["refuse", "warn", "off"] = Field(
+        "refuse",
+        description="What an error in a layer of the city's profile does at the start: `refuse` "
+        "it, or only `warn`; `off` checks none",
+    )
+    geo_c: bool = Field(
+        True,
+        description="Whether a C kernel is built for many points at once, where a compiler is "
+        "found; numba gives the same answers",
+    )
     broker: str = Field(
         "embedded://", description="The log: `embedded://[/path]` or `kafka://host:9092`"
     )

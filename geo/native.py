@@ -3,7 +3,7 @@
 numba's kernels (:mod:`geo.kernels`) always work and give the same answers; this one is faster
 for many points at once. It is built once for each source, compiler and processor, in the
 user's cache folder, and never where anybody else could put a file. Where there is no compiler,
-no such folder, or ``QINGNIAO_GEO_C=0`` in the environment, numba answers.
+no such folder, or it is not allowed (:func:`allow`, the setting ``geo_c``), numba answers.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
-
-#: Turns the kernel off with ``0``.
-SWITCH = "QINGNIAO_GEO_C"
 
 #: Below this many points the call itself costs more than the kernel gains.
 LEAST_POINTS = 2048
@@ -52,10 +49,21 @@ FindFirst = Callable[
 ]
 
 
+_allowed = True
+
+
+def allow(allowed: bool) -> None:
+    """Say whether tables that are made from now on may use the kernel."""
+    global _allowed
+    if allowed is not _allowed:
+        _allowed = allowed
+        find_first.cache_clear()
+
+
 @functools.cache
 def find_first() -> FindFirst | None:
     """The kernel, built at the first call where it was not built before; None for numba's."""
-    if os.environ.get(SWITCH) == "0":
+    if not _allowed:
         return None
     compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
     if compiler is None:

@@ -37,6 +37,7 @@ MAX_SHIFT_M = 40_000.0
 #: Lines are only taken for borders of the city where they have as many points and are as long.
 _LEAST_BORDER_POINTS = 30
 _LEAST_BORDER_M = 1_000.0
+_SAME_LINE_M = 1.0
 
 #: Around what is known, where a reading counts as near the city at all.
 _NEAR_M = 60_000.0
@@ -257,7 +258,9 @@ def _compared(
     else:
         points = shown.to_wgs84(raw)
         distances = measure.distances(frame_points(frame, points))
-        odd = measure.odd_features(distances) if likely is not None else {}
+        odd = {}
+        if likely is not None and not (reference.how == "borders" and _is_partly_along(fits)):
+            odd = measure.odd_features(distances)
     return Placement(reference, first, tuple(fits), likely, shift, odd, points, distances)
 
 
@@ -270,7 +273,13 @@ def _is_drawn_along(placement: Placement, frame: MetricFrame) -> bool:
         return False
     best = [fit.misfit for fit in placement.fits if fit.reading == placement.likely]
     best += [] if placement.shift is None else [placement.shift.misfit]
-    return any(one.median_m <= TOLERANCE_M for one in best)
+    # Of areas within known ones, streets of districts say, only a part lies on their borders.
+    return any(one.median_m <= TOLERANCE_M or one.lower_m <= _SAME_LINE_M for one in best)
+
+
+def _is_partly_along(fits: Sequence[Fit]) -> bool:
+    """Whether even the best reading leaves most of the lines away from the reference's."""
+    return fits[0].misfit.median_m > TOLERANCE_M
 
 
 def _near_the_city(

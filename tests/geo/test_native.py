@@ -21,9 +21,9 @@ needs_compiler = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv(native.SWITCH, raising=False)
     native.find_first.cache_clear()
     yield
+    native.allow(True)
     native.find_first.cache_clear()
 
 
@@ -49,8 +49,8 @@ def test_it_is_built_once_and_kept(tmp_path: Path) -> None:
 
 
 @needs_compiler
-def test_it_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(native.SWITCH, "0")
+def test_it_can_be_turned_off(tmp_path: Path) -> None:
+    native.allow(False)
     ask_and_check(False)
     assert not list(tmp_path.iterdir())
 

@@ -199,7 +199,7 @@ def test_a_layer_without_a_crs_far_from_the_city_is_refused_and_no_more() -> Non
 
 
 def test_findings_are_plain_json(generated_city: City) -> None:
-    from commands.geo import report_document
+    from commands.layer_report import report_document
 
     report = check(a_source([BOX, BOX], code=["370202", "370203"]), LayerRole.DISTRICT)
     document = json.loads(json.dumps(report_document(report)))
