@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -32,7 +33,7 @@ _LOG = logging.getLogger(__name__)
 #: Pictures and clips that may wait, some 300 kB each, and five seconds of work.
 MAX_WAITING = 32
 
-#: A camera's live picture is made anew no more often than this, in its own time.
+#: A camera's live picture is made anew no more often than this: the page asks as often.
 LIVE_EVERY_S = 3.0
 
 #: Frames between two live pictures in which things are followed.
@@ -180,9 +181,15 @@ class PictureThread:
     Args:
         maker: Makes them.
         max_waiting: Pictures and clips that may wait.
+        monotonic_s: The machine's clock: who looks at live pictures lives in its time.
     """
 
-    def __init__(self, maker: PictureMaker, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        maker: PictureMaker,
+        max_waiting: int = MAX_WAITING,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.newest = maker.newest
         self.live = maker.live
         self.rejected = maker.rejected
@@ -191,6 +198,8 @@ class PictureThread:
         self._evidence: deque[Callable[[], None]] = deque()
         self._since: dict[str, deque[Negative]] = {}
         self._lively: dict[str, tuple[Negative, ...]] = {}
+        self._due_s: dict[str, float] = {}
+        self._monotonic_s = monotonic_s
         self._ending = self._abandoned = False
         self._work = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="pictures", daemon=True)
@@ -209,7 +218,9 @@ class PictureThread:
         since.append(view)
         with self._work:
             self._put_clips(clips)
-            if not 0 <= view.time_ns - since[0].time_ns < LIVE_EVERY_S * NS_PER_S:
+            now_s = self._monotonic_s()
+            if now_s >= self._due_s.get(view.camera_id, now_s):
+                self._due_s[view.camera_id] = now_s + LIVE_EVERY_S
                 self._lively[view.camera_id] = tuple(since)
                 since.clear()
             self._work.notify()

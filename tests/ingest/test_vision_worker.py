@@ -353,6 +353,28 @@ def test_neither_frames_nor_detections_wait_for_pictures(tmp_path: Path):
     assert worker.rejected == {}
 
 
+def test_live_pictures_are_made_no_more_often_than_they_are_looked_at(tmp_path: Path):
+    now_s = [0.0]
+    made: list[int] = []
+    maker = PictureMaker(EvidenceFolder(tmp_path), FlatGroundProjector())
+    maker.make_live = lambda frames: made.append(frames[-1].time_ns)  # type: ignore[method-assign]
+    pictures = PictureThread(maker, monotonic_s=lambda: now_s[0])
+    worker = VisionWorker(the_city(), lambda _topic, _payload: True, pictures)
+    # Twenty seconds of the city in one of ours.
+    for number, frame in enumerate(parked_car_frames()[:60]):
+        now_s[0] = number / 20
+        result = worker.handle(RawFrame("camera-1", encode_frame(frame), 0))
+        while result is not None and result.view is not None and not made:
+            time.sleep(0.001)
+    assert len(made) == 1
+    now_s[0] += 3.0
+    worker.handle(RawFrame("camera-1", encode_frame(parked_car_frames()[60]), 0))
+    while len(made) < 2:
+        time.sleep(0.001)
+    pictures.stop(60.0)
+    assert made[1:] == [parked_car_frames()[60].time_ns]
+
+
 def test_a_clip_shows_how_it_came_about_and_the_live_picture_how_it_is(tmp_path: Path):
     pictures = PictureThread(PictureMaker(EvidenceFolder(tmp_path), FlatGroundProjector()))
     published: list[bytes] = []
