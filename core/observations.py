@@ -80,10 +80,13 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
             when = f"@{self.observed_ns}"
         content = _JSON.encode((self.measures, self.labels, self.lon_deg, self.lat_deg))
         head = f"{self.source}\x1f{self.thing_id}\x1f{self.kind}\x1f{when}\x1f".encode()
-        return hashlib.blake2b(head + content, digest_size=16).hexdigest()
+        digest = _DIGEST.copy()  # dearer to make than to copy
+        digest.update(head + content)
+        return digest.hexdigest()
 
 
 _JSON = msgspec.json.Encoder()
+_DIGEST = hashlib.blake2b(digest_size=16)
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True, gc=False):

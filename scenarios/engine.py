@@ -144,8 +144,8 @@ class RuleEngine:
         rows, ends = _no_rows(), np.zeros(len(table), np.int64)
         late = np.zeros(0, np.bool_)
         if len(batch):
-            kinds = self._compiled.kinds
-            codes = np.array([kinds.get(kind, -1) for kind in batch.kinds], np.int32)
+            kinds = {kind: self._compiled.kinds.get(kind, -1) for kind in set(batch.kinds)}
+            codes = np.array(list(map(kinds.__getitem__, batch.kinds)), np.int32)
             slots, late = self._mark_late(batch, codes)
             columns = Columns(batch, tags, self._registered[slots] & (slots >= 0))
             if np.any((codes >= 0) & ~late):
@@ -176,7 +176,9 @@ class RuleEngine:
         batch, compiled = columns.batch, self._compiled
         pictured = np.zeros(len(batch), np.bool_)
         pictured[list(batch.snapshots)] = True
-        sources = [self._sources.setdefault(one, len(self._sources)) for one in batch.sources]
+        for one in dict.fromkeys(batch.sources):
+            self._sources.setdefault(one, len(self._sources))
+        sources = list(map(self._sources.__getitem__, batch.sources))
         return Rows(
             kind=codes,
             slot=slots,
@@ -334,12 +336,11 @@ class RuleEngine:
         late = np.zeros(len(batch), np.bool_)
         all_slots = np.full(len(batch), -1, np.int32)
         rows = np.flatnonzero(codes >= 0)
-        names, known, slot_of = batch.thing_ids, self._slots, self._slot
+        names = list(map(batch.thing_ids.__getitem__, rows.tolist()))
+        some = list(map(self._slots.get, names))
+        if None in some:
+            some = list(map(self._slot, names))
         # Slots first: a new one may grow the arrays.
-        some = [
-            slot if (slot := known.get(name := names[row])) is not None else slot_of(name)
-            for row in rows.tolist()
-        ]
         slots = all_slots[rows] = np.array(some, np.int32)
         self._changed[slots] = True
         times = batch.observed_ns[rows]

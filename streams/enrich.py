@@ -23,8 +23,9 @@ def fill_positions(batch: ObservationBatch, devices: Mapping[str, Device]) -> Ob
     place = batch.place
     missing = np.flatnonzero(np.isnan(place[:, 0]) | np.isnan(place[:, 1]))
     filled: np.ndarray[tuple[int, int], np.dtype[np.float64]] | None = None
-    for row in missing.tolist():
-        device = devices.get(batch.thing_ids[row])
+    numbers = missing.tolist()
+    known = map(devices.get, map(batch.thing_ids.__getitem__, numbers))
+    for row, device in zip(numbers, known, strict=True):
         if device is None or device.lon_deg is None or device.lat_deg is None:
             continue
         if filled is None:
