@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from core.exclusions import Exclusion
 from core.units import NS_PER_S, seconds_to_ns
 from geo.city import City
 from simulators.day.sightings import Sighting
@@ -90,6 +91,7 @@ class Diary(TruthNotes):
         self.excursions: dict[str, dict[str, list[Away]]] = {}
         self.sightings: list[Sighting] = []
         self.reports: list[Report] = []
+        self.exclusions: list[Exclusion] = []
         self._booked: dict[str, list[tuple[int, int]]] = {}
         self._numbers: dict[str, int] = {}
 

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from core.city import Dock
-from core.topics import detection_topic, report_topic
+from core.exclusions import EXCLUSION_KIND, Exclusion, encode_exclusion
+from core.topics import detection_topic, exclusion_topic, report_topic
 from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
 from simulators.day.air_scenes import AirDay
@@ -128,6 +129,7 @@ def day_messages(day: Day, lies: dict[str, list[Lie]] | None = None) -> Iterator
         _fleet(day, lies or {}),
         seen,
         _reports(diary.city.name, diary.reports),
+        _exclusions(diary.city.name, diary.exclusions),
         _moving_counts(day),
         _frigate(day),
         *_aircraft(day),
@@ -178,6 +180,12 @@ def _reports(city: str, reports: Sequence[Report]) -> Iterator[ScheduledMessage]
         yield ScheduledMessage(
             one.at_ns + NS_PER_S, topic, to_json(body), 1, f"report/{one.report_id}", one.at_ns
         )
+
+
+def _exclusions(city: str, records: Sequence[Exclusion]) -> Iterator[ScheduledMessage]:
+    for one in sorted(records, key=lambda record: (record.at_ns, record.id)):
+        topic, thing = exclusion_topic(city, one.id), f"{EXCLUSION_KIND}/{one.id}"
+        yield ScheduledMessage(one.at_ns, topic, encode_exclusion(one), 1, thing, one.at_ns)
 
 
 def _moving_counts(day: Day) -> Iterator[ScheduledMessage]:

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import shapely
 
 from core.city import Device
+from core.exclusions import Circle, Exclusion, ExclusionKind
 from core.units import NS_PER_S, seconds_to_ns
 from simulators.day.device_scenes import DeviceScenes, place_of
 from simulators.devices.catalogue import CATALOGUE
+from simulators.messages import whole_ms
 from simulators.sensors import Excursion
 
 Span = tuple[float, float]
@@ -43,6 +45,9 @@ class Scene(NamedTuple):
     hours: Span | None = None
     zone: str | None = None
 
+
+#: Local hours of work at night: it begins and ends within them.
+_NIGHT = (22.4, 5.5)
 
 SCENES = (
     Scene(
@@ -96,7 +101,7 @@ SCENES = (
                  (22.4, 5.6)),
             Near(4, "a lorry passes at night", (61.0, 65.0), (85, 85), 5.0, (22.4, 5.6)),
         ),
-        hours=(22.4, 5.5),
+        hours=_NIGHT,
     ),
     Scene(
         "fire-lane-blocked", "parking", "occupied", 1.0, 8,
@@ -119,6 +124,7 @@ class SensorDay(DeviceScenes):
         """All scenes at sensors."""
         for scene in SCENES:
             self._scene(scene)
+        self._permits()
         self._legal_bays()
         self._tilts()
 
@@ -176,6 +182,48 @@ class SensorDay(DeviceScenes):
             scene.scenario, place_of(device), one.start_ns, one.end_ns, near.note,
             devices=(device.thing_id,),
         )  # fmt: skip
+
+    def _permits(self) -> None:
+        """Sites build at night with a permit; some go on when it has ended, which is a thing."""
+        diary = self.diary
+        for number, device in enumerate(self.chosen("site_air")[: self.count(6)]):
+            hold_s, overruns = diary.between(3600, 7200), number % 2 == 1
+            at_ns = diary.book(device.thing_id, hold_s, hours=_NIGHT)
+            if at_ns is None:
+                continue
+            end_ns = at_ns + seconds_to_ns(hold_s)
+            permit = self._permit(device, at_ns, end_ns, overruns=overruns)
+            diary.exclusions.append(permit)
+            one = Excursion(start_ns=at_ns, end_ns=end_ns, peak=diary.between(60.5, 65.5))
+            diary.excursion(device.thing_id, "noise_db", one)
+            place, devices = place_of(device), (device.thing_id,)
+            if overruns:
+                diary.happens(
+                    "night-work", place, permit.until_ns, end_ns,
+                    "a site builds on when its permit has ended", devices=devices,
+                )  # fmt: skip
+            else:
+                diary.nearly(
+                    "night-work", place, at_ns, end_ns, "a site builds at night with a permit",
+                    devices=devices,
+                )  # fmt: skip
+
+    def _permit(self, device: Device, at_ns: int, end_ns: int, *, overruns: bool) -> Exclusion:
+        """A site's permit, made the hour before; it ends after the work, or half way through."""
+        lon_deg, lat_deg = place_of(device)
+        half_ns = whole_ms((end_ns - at_ns) // 2)
+        return Exclusion(
+            id=f"permit-{device.thing_id}-{at_ns // NS_PER_S}",
+            kind=ExclusionKind.PERMIT,
+            subject="night_work",
+            from_ns=at_ns - 1800 * NS_PER_S,
+            until_ns=at_ns + half_ns if overruns else end_ns + 1800 * NS_PER_S,
+            at_ns=max(self.diary.start_ns, at_ns - 3600 * NS_PER_S),
+            reason="混凝土连续浇筑",
+            actor="住建部门",
+            things=(device.thing_id,),
+            circle=Circle(lon_deg=lon_deg, lat_deg=lat_deg, radius_m=60.0),
+        )
 
     def _legal_bays(self) -> None:
         """Cars stand for long where they may."""

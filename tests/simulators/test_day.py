@@ -79,6 +79,21 @@ def test_a_burst_main_floods_an_underpass(seed: int) -> None:
     assert parts
 
 
+def test_some_sites_build_at_night_with_a_permit_and_some_longer(day: Day) -> None:
+    by_end = {one.until_ns: one for one in day.diary.exclusions}
+    longer = [one for one in day.things if one.scenario == "night-work" and one.began_ns in by_end]
+    within = [one for one in day.near_misses if one.note.endswith("with a permit")]
+    assert longer
+    assert within
+    for thing in longer:
+        assert by_end[thing.began_ns].subject == "night_work"
+    for miss in within:
+        assert any(
+            one.from_ns < miss.began_ns < miss.ended_ns < one.until_ns
+            for one in day.diary.exclusions
+        )
+
+
 def test_some_things_are_seen_by_several_and_reported(day: Day) -> None:
     both = [one for one in day.things if one.devices and one.cameras]
     assert {one.scenario for one in both} >= {"road-flooding", "fire-lane-blocked"}
