@@ -59,12 +59,57 @@ def test_every_pair_is_decoded_as_the_maker_does(realdata: Path) -> None:
          {"angle_x_deg": 3.0, "angle_y_deg": -1.0, "angle_z_deg": 0.0}),
         ("gs601", "0064 0105 050c00 0dc800", "air",
          {"battery_ratio": 1.0, "vaping_index": 5.0, "pm2_5_ug_m3": 12.0, "tvoc": 200.0}),
+        # An alarm without a value, and one that brings it.
+        ("gs601", "0a02 0b4302 06115000", "air",
+         {"humidity_ratio": 0.579, "pm2_5_ug_m3": 80.0}),
+        ("em411-rdl", "0367 e1ff 0482 d007 06c7 30f8", "distance",
+         {"temperature_c": -3.1, "distance_m": 2.0, "radar_signal_rssi": -20.0}),
+        # Of ten regions four are watched, and in two of them is somebody.
+        ("vs321", "06fe 0f00 0600", "people_count",
+         {"region_1_occupied": 0.0, "region_2_occupied": 1.0, "region_3_occupied": 1.0,
+          "region_4_occupied": 0.0}),
+        ("vs321", "8367 2201 01 8468 8201", "people_count",
+         {"temperature_c": 29.0, "humidity_ratio": 0.65}),
+        ("vs133", "10e4 01 0910 1121 10e4 02 7521 7533", "people_count",
+         {"region_1_dwell_mean_s": 4105.0, "region_1_dwell_max_s": 8465.0,
+          "region_2_dwell_mean_s": 8565.0, "region_2_dwell_max_s": 13173.0}),
+        ("vs135", "11d2 05000000 13cc 0200 0100 1de3 01020304", "people_count",
+         {"line_1_child_total_in_count": 5.0, "line_1_child_period_in_count": 2.0,
+          "line_1_child_period_out_count": 1.0, "region_1_child_count": 1.0,
+          "region_2_child_count": 2.0, "region_3_child_count": 3.0,
+          "region_4_child_count": 4.0}),
     ],
 )  # fmt: skip
 def test_measures(model: str, payload: str, kind: str, measures: dict[str, float]) -> None:
     decoded, got = milesight.decode_payload(bytes.fromhex(payload), model)
     assert got == kind
     assert decoded.measures == pytest.approx(measures)
+
+
+def test_people_counters_send_what_they_kept() -> None:
+    line = bytes.fromhex("20ce 00f15365 05 0300 0200  20ce 00f15365 10 02 3c00")
+    decoded, _ = milesight.decode_payload(line, "vs133")
+    assert [one.measures for one in decoded.history] == [
+        {"line_1_period_in_count": 3.0, "line_1_period_out_count": 2.0},
+        {"region_2_dwell_mean_s": 60.0},
+    ]
+    kept = bytes.fromhex("20ce 00f15365 00 0400  20ce 3cf15365 01 0300 0100")
+    decoded, _ = milesight.decode_payload(kept, "vs321")
+    assert [(one.unix_s, one.measures) for one in decoded.history] == [
+        (1_700_000_000, {"people_count": 4.0}),
+        (1_700_000_060, {"region_1_occupied": 1.0, "region_2_occupied": 0.0}),
+    ]
+    assert decoded.measures == {}
+    with pytest.raises(DecodeError):
+        milesight.decode_payload(bytes.fromhex("20ce00f153657701020304"), "vs133")
+
+
+def test_a_covered_lens_is_told() -> None:
+    decoded, _ = milesight.decode_payload(bytes.fromhex("50fc 00 00 01 50fc 00 02 00"), "vs135")
+    assert decoded.labels == {
+        "master_occlusion_alarm": "alarm_triggered",
+        "node_2_occlusion_alarm": "alarm_released",
+    }
 
 
 def test_a_smoke_alarm_with_its_checksum() -> None:

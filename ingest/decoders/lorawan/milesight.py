@@ -18,8 +18,10 @@ from ingest.decoders.lorawan.tlv import (
     PastReading,
     Reader,
     Table,
+    keep,
     keep_named,
     need,
+    parse_spec,
     read_entry,
     read_payload,
     unpack,
@@ -300,6 +302,7 @@ _EM410 = _bare(
         (0x03, 0x67): TEMPERATURE,
         (0x04, 0x82): DISTANCE,
         (0x05, 0x00): POSITION,
+        (0x06, 0xC7): "radar_signal_rssi:i16/100",
         (0x84, 0x82): f"{DISTANCE} + distance_alarm:u8{_DISTANCE_ALARMS}",
         (0x94, 0x82): f"{DISTANCE} + distance_mutation:i16@mm + "
         f"distance_alarm:u8{_DISTANCE_ALARMS}",
@@ -361,22 +364,79 @@ _VS360 = _counts(
 _DWELL = "dwell_id:u8 + dwell_time_avg:u16=dwell_mean_s + dwell_time_max:u16=dwell_max_s"
 
 
+#: The lines of VS133 and VS135 have three channels each: in, out, and both of a period. Children
+#: are counted apart, on the same channels 14 further on.
+_LINES, _CHILDREN = 4, 14
+
+
+def _line_fields(line: int, child: str) -> tuple[str, str, str]:
+    name = f"line_{line}{child}"
+    period_out = f"{name}_period_out:u16={name}_period_out_count"
+    return (
+        f"{name}_total_in:u32={name}_total_in_count",
+        f"{name}_total_out:u32={name}_total_out_count",
+        f"{name}_period_in:u16={name}_period_in_count + {period_out}",
+    )
+
+
+def _region_counts(child: str = "", first: int = 1) -> str:
+    return " + ".join(f"region_{n}{child}_count:u8" for n in range(first, first + 4))
+
+
+def _region_dwell(child: str) -> Reader:
+    """How long people stay in a region whose number the payload says."""
+
+    def read(payload: bytes, at: int, into: Decoded) -> int:
+        need(payload, at, 1)
+        name = f"region_{payload[at]}{child}"
+        spec = f"{name}_avg_dwell:u16={name}_dwell_mean_s + {name}_max_dwell:u16={name}_dwell_max_s"
+        return read_entry(spec, payload, at + 1, into)
+
+    return read
+
+
+def _occlusion(payload: bytes, at: int, into: Decoded) -> int:
+    """Whether a lens of the counter is covered."""
+    need(payload, at, 3)
+    name = f"node_{payload[at + 1]}" if payload[at + 1] else "master"
+    spec = f"{name}_occlusion_alarm:u8{{0:alarm_released,1:alarm_triggered}}"
+    return read_entry(spec, payload, at + 2, into)
+
+
+def _past_lines(payload: bytes, at: int, into: Decoded) -> int:
+    """One kept reading; a byte says which, by the channel that it has in the present."""
+    need(payload, at, 6)
+    code, region = payload[at + 4], payload[at + 5]
+    spec = {0x0F: _region_counts()}.get(code)
+    if 3 <= code < 3 + 3 * _LINES:
+        line, field = divmod(code - 3, 3)
+        spec = _line_fields(line + 1, "")[field]
+    elif code in {0x10, 0x20}:
+        word, measure = ("avg", "mean") if code == 0x10 else ("max", "max")
+        name = f"region_{region}"
+        spec = f"_:1 + {name}_{word}_dwell:u16={name}_dwell_{measure}_s"
+    if spec is None:
+        raise DecodeError("unknown_payload", f"no kept reading {code:#04x}: {payload[:48].hex()}")
+    return read_entry(f"{TIME} + _:1 + {spec}", payload, at, into)
+
+
 def _people_lines() -> Table:
     table: dict[tuple[int, int], Entry] = {
         **ATTRIBUTES,
         (0xFF, 0x01): "protocol_version:u8",
         (0xFF, 0x1F): _text("firmware_version", 4, "dotted"),
-        (0x0F, 0xE3): " + ".join(f"region_{n}_count:u8" for n in range(1, 5)),
-        (0x10, 0xE4): "region:u8 + region_avg_dwell:u16 + region_max_dwell:u16",
+        (0x50, 0xFC): _occlusion,
+        (0x20, 0xCE): _past_lines,
     }
-    for line in range(4):
-        name, channel = f"line_{line + 1}", 3 + 3 * line
-        table[channel, 0xD2] = f"{name}_total_in:u32={name}_total_in_count"
-        table[channel + 1, 0xD2] = f"{name}_total_out:u32={name}_total_out_count"
-        table[channel + 2, 0xCC] = (
-            f"{name}_period_in:u16={name}_period_in_count + "
-            f"{name}_period_out:u16={name}_period_out_count"
-        )
+    for child, further in (("", 0), ("_child", _CHILDREN)):
+        table[0x0F + further, 0xE3] = _region_counts(child)
+        table[0x10 + further, 0xE4] = _region_dwell(child)
+        for line in range(_LINES):
+            channel = 3 + 3 * line + further
+            total_in, total_out, period = _line_fields(line + 1, child)
+            table[channel, 0xD2] = total_in
+            table[channel + 1, 0xD2] = total_out
+            table[channel + 2, 0xCC] = period
     return table
 
 
@@ -420,10 +480,46 @@ _VS132: Table = {
     (0x05, 0xCC): "periodic_counter_in:u16=people_period_in_count + "
     "periodic_counter_out:u16=people_period_out_count",
 }
+#: Regions of a VS321.
+_VS321_REGIONS = 10
+_VS321_ALARM = "{0:threshold_alarm_release,1:threshold_alarm}"
+
+
+def _watched_regions(payload: bytes, at: int, into: Decoded) -> int:
+    """Two masks: which regions are watched, and in which somebody is."""
+    need(payload, at, 4)
+    watched, taken = unpack("u16", payload, at), unpack("u16", payload, at + 2)
+    for number in range(_VS321_REGIONS):
+        is_watched, is_taken = watched >> number & 1, taken >> number & 1
+        name = f"region_{number + 1}"
+        into.fields[f"{name}_enable"] = "enable" if is_watched else "disable"
+        into.fields[name] = "occupied" if is_taken else "vacant"
+        if is_watched:
+            into.measures[f"{name}_occupied"] = float(is_taken)
+    return at + 4
+
+
+def _past_presence(payload: bytes, at: int, into: Decoded) -> int:
+    """A kept reading: how many, or in which regions."""
+    need(payload, at, 5)
+    if payload[at + 4] == 0:
+        spec = f"{TIME} + _:1 + people_total_counts:u16=people_count"
+        return read_entry(spec, payload, at, into)
+    found = Decoded()
+    end = _watched_regions(payload, at + 5, found)
+    found.fields["timestamp"] = found.measures["timestamp"] = unpack("u32", payload, at)
+    keep(parse_spec(TIME), found, into)
+    return end
+
+
 _VS321: Table = _table(
     {
         (0x05, 0xFD): "people_total_counts:u16=people_count",
-        (0x06, 0xFE): "_:4",
+        (0x06, 0xFE): _watched_regions,
+        (0x08, 0xF4): "_:1 + detection_status:u8{0:normal,1:unavailable}",
+        (0x83, 0x67): f"{TEMPERATURE} + temperature_alarm:u8{_VS321_ALARM}",
+        (0x84, 0x68): f"{HUMIDITY} + humidity_alarm:u8{_VS321_ALARM}",
+        (0x20, 0xCE): _past_presence,
         (0x07, 0xFF): "illuminance_status:u8{0:dim,1:bright}",
         (0x0A, 0xEF): "timestamp:u32",
     }
@@ -932,7 +1028,7 @@ MODELS: dict[str, Model] = {
     "em320-th": Model("air", _AM10X),
     "em320-tilt": Model("tilt", _bare({(0x03, 0xD4): _tilt_bits})),
     **dict.fromkeys(("em400-mud", "em400-tld", "em400-udl"), Model("distance", _EM400)),
-    "em410-rdl": Model("distance", _EM410),
+    **dict.fromkeys(("em410-rdl", "em411-rdl"), Model("distance", _EM410)),
     "em500-co2": Model(
         "air",
         _table(
@@ -1177,16 +1273,56 @@ def _smoke_frame(payload: bytes) -> Decoded:
     return decoded
 
 
-#: GS601: one byte says what follows.
-_GS601: Mapping[int, str] = {
-    0x00: BATTERY,
+#: Why a GS601 sends an alarm; the last two come with the value.
+_GS601_ALARMS = {
+    0x00: "collection_error",
+    0x01: "lower_range_error",
+    0x02: "over_range_error",
+    0x20: "interference_alarm_deactivation",
+    0x21: "interference_alarm_trigger",
+    0x30: "burning_alarm_deactivation",
+    0x31: "burning_alarm_trigger",
+    0x10: "alarm_deactivation",
+    0x11: "alarm_trigger",
+}
+
+
+def _gs601_alarm(spec: str) -> Reader:
+    """The alarm about a value; its word is a label, the value counts as any other."""
+    name = parse_spec(spec).fields[0].name
+
+    def read(payload: bytes, at: int, into: Decoded) -> int:
+        code = unpack("u8", payload, at)
+        word = _GS601_ALARMS.get(code)
+        if word is None:
+            raise DecodeError("unknown_payload", f"alarm {code:#04x}: {payload[:48].hex()}")
+        at += 1
+        told: dict[str, Any] = {}
+        if code in {0x10, 0x11}:
+            at = read_entry(spec, payload, at, into)
+            told[name] = into.fields[name]
+        into.fields[f"{name}_alarm"] = {"type": code, word: told}
+        into.labels[f"{name}_alarm"] = word
+        return at
+
+    return read
+
+
+_GS601_VALUES = {
     0x01: "vaping_index:u8",
     0x03: "pm1_0:u16@ug/m3",
     0x05: "pm2_5:u16@ug/m3",
     0x07: "pm10:u16@ug/m3",
     0x09: TEMPERATURE,
-    0x0B: "humidity:u16/10@%RH",
     0x0D: "tvoc:u16",
+}
+
+#: GS601: one byte says what follows; an alarm's is one more than its value's.
+_GS601: Mapping[int, Entry] = {
+    0x00: BATTERY,
+    **_GS601_VALUES,
+    **{code + 1: _gs601_alarm(spec) for code, spec in _GS601_VALUES.items()},
+    0x0B: "humidity:u16/10@%RH",
     0x0F: "tamper_status:u8=tampered{0:normal,1:triggered}",
     0x11: "buzzer:u8=buzzer_on{0:normal,1:triggered}",
     0x12: OCCUPANCY,
@@ -1198,7 +1334,7 @@ _GS601: Mapping[int, str] = {
 }
 
 
-def _one_byte_frame(payload: bytes, table: Mapping[int, str]) -> Decoded:
+def _one_byte_frame(payload: bytes, table: Mapping[int, Entry]) -> Decoded:
     decoded = Decoded()
     at = 0
     while at < len(payload) and payload[at] in table:
