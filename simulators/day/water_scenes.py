@@ -24,6 +24,10 @@ _FLOW_S = 3000.0 + 5400.0
 RUNS_M = 400.0
 
 
+#: Pressure transmitters this near each other stand on one main.
+MAIN_M = 300.0
+
+
 class WaterDay(DeviceScenes):
     """Writes what happens to gauges, mains and meters."""
 
@@ -87,11 +91,11 @@ class WaterDay(DeviceScenes):
         diary, gauges = self.diary, self._gauges()
         mains = self.chosen("pipe_pressure")
         watchers = _watchers(diary, gauges)
-        things = min(self.count(6), len(mains) // 2)
         # Those near an underpass first: one burst pipe, and the floods that are its doing.
         near = {one.thing_id: self._below(one, gauges) for one in mains}
         mains.sort(key=lambda one: near[one.thing_id] is None)
-        for device in mains[:things]:
+        broken = self._apart(mains, min(self.count(6), len(mains) // 2))
+        for device in broken:
             hold_s = diary.between(5400, 9000)
             name = near[device.thing_id]
             fills_s = diary.between(300, 1200)
@@ -112,7 +116,7 @@ class WaterDay(DeviceScenes):
                 flow = Storm(at_ns + seconds_to_ns(fills_s), 3000.0, 30.0)
                 peak = diary.between(0.36, 0.6)
                 self._flood(flow, gauges[name], peak, deep=True, watcher=watchers.get(name))
-        for number, device in enumerate(mains[things:]):
+        for number, device in enumerate(one for one in mains if one not in broken):
             hammer = number % 2 == 0
             lasts_s = 4.0 if hammer else diary.between(1200, 3600)
             at_ns = diary.book(device.thing_id, lasts_s + 600)
@@ -131,6 +135,16 @@ class WaterDay(DeviceScenes):
                 "a valve shuts too quickly: one reading" if hammer else "a hydrant is open",
                 devices=(device.thing_id,),
             )  # fmt: skip
+
+    def _apart(self, mains: list[Device], most: int) -> list[Device]:
+        """The first transmitters that stand on mains of their own: two near each other do not."""
+        metres = self.diary.places.metres
+        found: list[Device] = []
+        for device in mains:
+            here = shapely.Point(metres(device))
+            if all(here.distance(shapely.Point(metres(one))) > MAIN_M for one in found):
+                found.append(device)
+        return found[:most]
 
     def _below(self, main: Device, gauges: dict[str, list[Device]]) -> str | None:
         """The nearest underpass that the water of a main runs into."""
