@@ -179,7 +179,8 @@ class Settings(BaseSettings):
     city: str = Field(
         "generated",
         description="`generated` (also with the devices of a `generated:street`, `:district` or "
-        "`:city`), or a folder with a city profile (`city.yaml`) or data",
+        "`:city`, or `generated:district,devices=3000,cameras=40`), or a folder "
+        "with a city profile (`city.yaml`) or data",
     )
     city_seed: int = Field(7, description="Seed of what is generated in the city")
     layers: Path | None = Field(

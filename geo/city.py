@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.errors import LayerError
+from core.errors import InputError, LayerError
 from geo.generator import generate_city
-from geo.instruments import SIZES, equip
+from geo.instruments import equip, parse_size
 from geo.model import City
 from geo.profile import load_profiled_city
 
@@ -19,7 +19,8 @@ def load_city(spec: str, *, seed: int = 7) -> City:
 
     Args:
         spec: ``generated``; ``generated:street``, ``generated:district`` or
-            ``generated:city``, with as many devices as those have; a folder with a profile
+            ``generated:city``, with as many devices as those have or as numbers say
+            (``generated:city,devices=3000,cameras=40``); a folder with a profile
             (``city.yaml``); or a folder with the files that a built-in profile names.
         seed: Of the generator, for what is generated.
 
@@ -38,9 +39,10 @@ def load_city(spec: str, *, seed: int = 7) -> City:
         return generate_city(seed)
     word, _, size_name = spec.partition(":")
     if word == GENERATED:
-        size = SIZES.get(size_name)
-        if size is None:
-            raise LayerError(f"city: a size of {', '.join(SIZES)} was wanted, got {size_name!r}")
+        try:
+            size = parse_size(size_name)
+        except InputError as exc:
+            raise LayerError(f"city: {exc}") from exc
         return equip(generate_city(seed, size_m=size.size_m), seed=seed, size=size)
     folder = Path(spec)
     if not folder.is_dir():

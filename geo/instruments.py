@@ -17,6 +17,7 @@ import shapely
 from numpy.typing import NDArray
 
 from core.city import Camera, CameraPose, Device, Dock, LayerRole, Unit
+from core.errors import InputError
 from core.incidents import Text
 from geo.layers import build_layer
 from geo.model import City, register_layers
@@ -38,6 +39,57 @@ SIZES = {
     "district": Size(420, 72, 6, 12, 2000.0),
     "city": Size(10_000, 500, 100, 200, 6000.0),
 }
+
+
+#: What a size may be told with, and within which bounds; the map's side in metres.
+_TOLD = {
+    "devices": ("device_count", 60, 100_000),
+    "cameras": ("camera_count", 3, 5_000),
+    "docks": ("dock_count", 2, 1_000),
+    "aircraft": ("aircraft_count", 2, 10_000),
+    "side_m": ("size_m", 1_000, 20_000),
+}
+
+
+def parse_size(text: str) -> Size:
+    """A size as people write it: a word, and numbers that differ from the word's.
+
+    Raises:
+        InputError: A word or number is not known or out of bounds.
+
+    Example:
+        >>> parse_size("street").device_count
+        60
+        >>> parse_size("district,devices=3000,cameras=40,aircraft=20")
+        Size(device_count=3000, camera_count=40, dock_count=6, aircraft_count=20, size_m=2000.0)
+        >>> parse_size("district,horses=3")
+        Traceback (most recent call last):
+        ...
+        core.errors.InputError: size: devices, cameras, docks, aircraft, side_m wanted, got 'horses'
+    """
+    word, *told = (one.strip() for one in text.split(","))
+    size = SIZES.get(word)
+    if size is None:
+        raise InputError(
+            f"size: {', '.join(SIZES)} wanted, perhaps with numbers "
+            f"(district,devices=3000,cameras=40), got {word!r}"
+        )
+    numbers: dict[str, Any] = {}
+    for one in told:
+        name, _, number = one.partition("=")
+        if name not in _TOLD:
+            raise InputError(f"size: {', '.join(_TOLD)} wanted, got {name!r}")
+        field, least, most = _TOLD[name]
+        if not (number.isascii() and number.isdigit() and least <= int(number) <= most):
+            raise InputError(f"size: {name} from {least} to {most} wanted, got {number!r}")
+        numbers[field] = float(number) if field == "size_m" else int(number)
+    size = size._replace(**numbers)
+    if size.aircraft_count < size.dock_count:
+        raise InputError(
+            f"size: an aircraft for each dock wanted, got {size.aircraft_count} aircraft and "
+            f"{size.dock_count} docks"
+        )
+    return size
 
 
 class _Stock(NamedTuple):

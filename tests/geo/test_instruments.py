@@ -79,3 +79,18 @@ def test_zones_are_valid_and_of_known_kinds(district: City) -> None:
 def test_an_unknown_size_names_the_known_ones() -> None:
     with pytest.raises(LayerError, match=f"{', '.join(SIZES)}.*'village'"):
         load_city("generated:village")
+
+
+def test_numbers_make_a_city_of_any_size() -> None:
+    city = load_city("generated:district,devices=1200,cameras=40,docks=10,aircraft=30,side_m=3000")
+    assert (len(city.cameras), len(city.docks)) == (40, 10)
+    assert sum(one.kind == "aircraft" for one in city.devices.values()) == 30
+    assert 1200 <= len(city.devices) < 1400
+
+
+@pytest.mark.parametrize(
+    "size", ["street,horses=3", "street,devices=5", "street,devices=-60", "street,docks=9"]
+)
+def test_a_wrong_number_is_told(size: str) -> None:
+    with pytest.raises(LayerError, match="wanted, got"):
+        load_city(f"generated:{size}")
