@@ -11,12 +11,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CollectorRegistry
 
+from api.alerts import AlertWriter, issuer_of
 from api.errors import install_handlers
 from api.guard import MAX_BODY_BYTES, Guard, RateLimit
 from api.live import LiveState
 from api.metrics import RequestMetrics
 from api.page import Page
 from api.routes import (
+    alerts,
     city_map,
     events,
     exclusions,
@@ -35,12 +37,14 @@ from api.stream import MAX_CLIENTS, StreamHub
 from core.clock import Clock
 from geo.city import City
 from geo.tagging import Tagger
+from scenarios.cap import CapStatus, Issuer
 from store.archive.query import ArchiveReader
 from store.cases import CaseStore
 
 VERSION = "0.1.0"
 
 _ROUTES = (
+    alerts,  # before incidents, whose ids would match /incidents/{id}.cap
     incidents,
     photos,
     quality,
@@ -75,6 +79,7 @@ def create_app(
     publish: Publish | None = None,
     live: LiveState | None = None,
     archive: ArchiveReader | None = None,
+    issuer: Issuer | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     max_stream_clients: int = MAX_CLIENTS,
     writes_per_s: float = 50.0,
@@ -84,7 +89,7 @@ def create_app(
 
     ``app.state.hub`` is the stream hub. A server that waits for its connections at the end
     must call ``app.state.hub.close()`` first: streams never end by themselves. What runs beside
-    the API and is to be measured with it takes ``app.state.registry``.
+    the API takes ``app.state.registry`` to be measured with it, and ``app.state.alerts``.
 
     Args:
         store: Incidents and the feed.
@@ -97,6 +102,7 @@ def create_app(
         publish: Sends reports and exclusions to the broker; None refuses them with 503.
         live: Last states and figures; without it the store's table of things is shown.
         archive: Archived observations; None answers that there are none here.
+        issuer: Who issues public alerts; the city itself, as exercises, where it is None.
         max_body_bytes: Largest body accepted.
         max_stream_clients: Most clients of the stream at once.
         writes_per_s: Writing requests a second that are accepted of one address.
@@ -118,6 +124,12 @@ def create_app(
         registry=registry,
         writes=RateLimit(writes_per_s, write_burst),
         archive=archive,
+        alerts=AlertWriter(
+            store.alerts,
+            store.scenarios,
+            city,
+            issuer or issuer_of(city, sender="", status=CapStatus.EXERCISE),
+        ),
     )
 
     @asynccontextmanager
@@ -139,6 +151,7 @@ def create_app(
     )
     app.state.hub = hub
     app.state.registry = registry
+    app.state.alerts = services.alerts
     install_handlers(app)
     for module in _ROUTES:
         app.include_router(module.build_router(services))

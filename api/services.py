@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from api.alerts import AlertWriter
 from api.guard import RateLimit
 from api.live import LiveState
 from api.stream import StreamHub
@@ -39,6 +40,7 @@ class Services:
     registry: CollectorRegistry
     writes: RateLimit
     archive: ArchiveReader | None
+    alerts: AlertWriter
 
     @property
     def old_codes(self) -> dict[str, str]:

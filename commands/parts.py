@@ -18,6 +18,7 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
+from api.alerts import issuer_of
 from api.app import create_app
 from api.live import CameraState, LiveState
 from api.mqtt_link import MqttLink
@@ -40,6 +41,7 @@ from geo.tagging import Tagger
 from ingest.broker import BrokerAddress
 from ingest.recording.tap import RecordingTap
 from ingest.recording.writer import RecordingWriter
+from scenarios.cap import CapStatus
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
 from scenarios.model import Scenario
@@ -348,6 +350,11 @@ class ApiParts:
             publish=None if self._link is None else self.publish,
             live=live,
             archive=self._archive,
+            issuer=issuer_of(
+                city,
+                sender=settings.notify.cap_sender,
+                status=CapStatus(settings.notify.cap_status.title()),
+            ),
         )
         self._hub = api.state.hub
         self._notifier = Notifier(
@@ -359,6 +366,7 @@ class ApiParts:
             clock=clock,
             wall=SystemClock(),
             registry=api.state.registry,
+            alerts=api.state.alerts,
             told=self._tell_part,
         )
         self._listener = _listen(settings.api.host, settings.api.port)

@@ -162,6 +162,24 @@ class NotifySettings(BaseModel):
         description="Private networks that webhooks may lead to, also without TLS, such as "
         '`["10.0.0.0/8"]`; else only public addresses over TLS, and loopback',
     )
+    cap_sender: str = Field(
+        "",
+        description="Sender of public alerts (CAP), unique in the world, such as the domain of "
+        "the city's emergency office; `qingniao.` and the city's name unless given",
+    )
+    cap_status: Literal["actual", "exercise", "test"] = Field(
+        "exercise",
+        description="Whether public alerts are to be acted on: `actual` only where a real city "
+        "is watched and somebody answers for it",
+    )
+
+    @field_validator("cap_sender")
+    @classmethod
+    def _cap_words(cls, sender: str) -> str:
+        if any(mark in sender for mark in " ,<&\t\n"):
+            msg = f"a text without spaces, commas, < and & was wanted, got {sender!r}"
+            raise ValueError(msg)
+        return sender
 
 
 class Settings(BaseSettings):

@@ -16,6 +16,9 @@ from core.errors import RuleError
 from core.incidents import Severity
 from scenarios.categories import category_name
 from scenarios.model import (
+    AlertCategory,
+    AlertScope,
+    AlertUrgency,
     Category,
     CategoryKind,
     Correlate,
@@ -27,6 +30,7 @@ from scenarios.model import (
     Independent,
     Inhibit,
     PartOf,
+    PublicAlert,
     Receiver,
     Route,
     Rule,
@@ -58,6 +62,7 @@ _SCENARIO_KEYS = (
     "inhibited_by",
     "corroborate",
     "part_of",
+    "alert",
     "deadline",
     "route",
     "closes_when",
@@ -182,6 +187,7 @@ def _scenario(value: Node) -> Scenario:
             table.may("corroborate"), lambda one: _corroborate(one, scenario_id, rules), None
         ),
         part_of=read_or(table.may("part_of"), lambda one: _part_of(one, scenario_id), None),
+        alert=read_or(table.may("alert"), _alert, None),
         deadline=deadline,
         route=route,
         closes_when=closes_when,
@@ -275,6 +281,21 @@ def _part_of(value: Node, scenario_id: str) -> PartOf:
         scenario=named.text(),
         radius_m=table.must("radius_m", "a number from 0 to 5000").number(0.0, 5000.0),
         within_s=table.must("within", "a duration like 2h").duration_s(),
+    )
+
+
+def _alert(value: Node) -> PublicAlert:
+    table = value.table("category", "urgency", "radius_m", "scope", "instruction")
+    category = table.must("category", f"one of {', '.join(AlertCategory)}")
+    urgency = table.must("urgency", f"one of {', '.join(AlertUrgency)}")
+    return PublicAlert(
+        category=category.choice(AlertCategory),
+        urgency=urgency.choice(AlertUrgency),
+        radius_m=table.must("radius_m", "a number from 1 to 50000").number(1.0, 50_000.0),
+        instruction=table.must("instruction", "a mapping with zh and en").words(),
+        scope=read_or(
+            table.may("scope"), lambda one: one.choice(AlertScope), AlertScope.RESTRICTED
+        ),
     )
 
 

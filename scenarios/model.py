@@ -264,6 +264,51 @@ class PartOf(msgspec.Struct, frozen=True, kw_only=True):
     within_s: float
 
 
+class AlertCategory(StrEnum):
+    """What a public alert is about; the words of CAP 1.2 in lower case."""
+
+    GEO = "geo"
+    MET = "met"
+    SAFETY = "safety"
+    SECURITY = "security"
+    RESCUE = "rescue"
+    FIRE = "fire"
+    HEALTH = "health"
+    ENV = "env"
+    TRANSPORT = "transport"
+    INFRA = "infra"
+    CBRNE = "cbrne"
+    OTHER = "other"
+
+
+class AlertUrgency(StrEnum):
+    """How soon people must act on a public alert; the words of CAP 1.2 in lower case."""
+
+    IMMEDIATE = "immediate"  #: now
+    EXPECTED = "expected"  #: within the hour
+    FUTURE = "future"  #: later
+
+
+class AlertScope(StrEnum):
+    """Whom a public alert is meant for; the words of CAP 1.2 in lower case."""
+
+    PUBLIC = "public"  #: whoever it reaches
+    RESTRICTED = "restricted"  #: those who act on it; a person decides whether the public is told
+
+
+class PublicAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """A case of this scenario concerns public safety: alerts (CAP 1.2) are issued of it.
+
+    ``radius_m`` around its place is where people must act on it, by ``instruction``.
+    """
+
+    category: AlertCategory
+    urgency: AlertUrgency
+    radius_m: float
+    instruction: Text
+    scope: AlertScope = AlertScope.RESTRICTED
+
+
 class Deadline(msgspec.Struct, frozen=True, kw_only=True):
     """How long the responsible unit has, and which hours count."""
 
@@ -304,6 +349,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     inhibited_by: Inhibit | None = None
     corroborate: Corroborate | None = None
     part_of: PartOf | None = None
+    alert: PublicAlert | None = None
 
     @property
     def report_rule(self) -> str:

@@ -27,6 +27,7 @@ from scenarios.routing import OwnerOf, nobody_owns
 from scenarios.steps import Step, take_step
 from scenarios.verdicts import VERDICT_NAMES, step_after
 from store import tables
+from store.alerts import Alerts
 from store.answers import answer_given, keep_answer, request_digest
 from store.case import Case
 from store.changes import Change, ChangeKind
@@ -87,6 +88,8 @@ class CaseStore(CaseReader):
         super().__init__(Database(url))
         #: Who is told of the feed, and how far each has been.
         self.outbox = Outbox(self._database)
+        #: Public alerts, as they were issued.
+        self.alerts = Alerts(self._database)
         self.scenarios = {scenario.id: scenario for scenario in scenarios}
         self._policies = Policies(
             scenarios=self.scenarios,

@@ -30,6 +30,7 @@ from scenarios.model import Scenario
 from scenarios.routing import OwnerOf, nobody_owns
 from scenarios.steps import dispatched
 from store import tables
+from store.alerts import issue_alerts
 from store.case import SYSTEM, Case, HeldRaise, RaiseKey
 from store.casebook import CaseBook
 from store.changes import Change, ChangeKind, NewLines
@@ -152,7 +153,9 @@ class DecisionTransaction:
             tables.case_days,
             [{"day": day, "last": last} for day, last in self._last_number.items()],
         )
-        return self.lines.write(self._connection, self._now_ns)
+        changes = self.lines.write(self._connection, self._now_ns)
+        issue_alerts(self._connection, changes, self._policies.scenarios)
+        return changes
 
     def _known(self, event_ids: Collection[str]) -> set[str]:
         column = tables.evidence.c.event_id

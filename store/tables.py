@@ -149,6 +149,20 @@ feed = Table(
     Column("payload", LargeBinary, nullable=False),
 )
 
+#: Public alerts that were issued of an incident, numbered from 1; ``sequence`` is the line of
+#: the feed that tells of the change, ``record`` the incident as it then was.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("incident_id", Key, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    Column("phase", Key, nullable=False),
+    Column("kind", Key, nullable=False),
+    Column("sent_ns", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+
 #: Who is told of the feed, and how far each has been. ``asked_sequence`` is a person's wish:
 #: go on after this line (a replay, or the end of a pause).
 subscribers = Table(

@@ -11,10 +11,12 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from api.alerts import AlertWriter, issuer_of
 from api.notify.notifier import Notifier
 from core.clock import SystemClock
 from geo.city import load_city
 from ingest.broker import BrokerAddress
+from scenarios.cap import CapStatus
 from scenarios.loader import load_packs
 from store.cases import CaseStore
 
@@ -31,6 +33,12 @@ async def run(how: dict[str, Any]) -> None:
         clock=SystemClock(),
         wall=SystemClock(),
         registry=CollectorRegistry(),
+        alerts=AlertWriter(
+            store.alerts,
+            store.scenarios,
+            city,
+            issuer_of(city, sender="", status=CapStatus.TEST),
+        ),
         told=lambda name, ok, detail: print(name, ok, detail, flush=True),
     )
     await notifier.run()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from api.alerts import AlertWriter
 from api.mqtt_link import BrokerLogin
 from api.notify.account import Account, NotifyMetrics
 from api.notify.mqtt_feed import MqttFeed
@@ -53,6 +54,7 @@ class Notifier:
         clock: City time.
         wall: The machine's time: what others are told is signed and retried by it.
         registry: Where the metrics are kept.
+        alerts: Writes public alerts for who wants those.
         told: Called with a part's name, whether it works, and a word on that.
     """
 
@@ -67,6 +69,7 @@ class Notifier:
         clock: Clock,
         wall: Clock,
         registry: CollectorRegistry,
+        alerts: AlertWriter,
         told: Callable[[str, bool, str], None] = lambda _name, _ok, _detail: None,
     ) -> None:
         self._store = store
@@ -79,6 +82,7 @@ class Notifier:
         self._wall = wall
         self._metrics = NotifyMetrics(registry)
         self._told = told
+        self._alerts = alerts
         self._accounts: dict[str, Account] = {}
         self._tail = Tail(store)
 
@@ -177,6 +181,8 @@ class Notifier:
             account=self._accounts.get(name) or await self._account(name),
             wall=self._wall,
             allowed=self._allowed,
+            issued=self._store.alerts,
+            alerts=self._alerts,
         )
         await delivery.run()
 

@@ -35,6 +35,7 @@ class Format(StrEnum):
 
     STRUCTURED = "cloudevents"  #: all of it in the body
     BINARY = "cloudevents-binary"  #: attributes in headers, the data in the body
+    CAP = "cap"  #: public alerts only, as CAP 1.2 messages
 
 
 class _Webhook(msgspec.Struct, kw_only=True):

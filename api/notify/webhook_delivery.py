@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from api.alerts import AlertWriter
 from api.notify.account import Account
 from api.notify.endpoint import Endpoint, Entry
 from api.notify.notices import MEDIA_TYPE, Notice, attributes_of, data_of, encode_event
@@ -18,8 +19,10 @@ from api.notify.signature import signature_headers
 from api.notify.subscriptions import Format, Webhook
 from api.notify.tail import PAGE_LINES, Tail
 from core.clock import Clock
-from core.errors import ServiceError
+from core.errors import NotFoundError, ServiceError
 from core.units import NS_PER_S, seconds_to_ns
+from scenarios.cap import MEDIA_TYPE as CAP_MEDIA_TYPE
+from store.alerts import Alerts
 from store.outbox import DeadLetter
 
 logger = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ class WebhookDelivery:
         account: How far it has been told.
         wall: The machine's time.
         allowed: Private networks that may be called.
+        issued: Which lines issued public alerts.
+        alerts: Writes these.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class WebhookDelivery:
         account: Account,
         wall: Clock,
         allowed: tuple[Network, ...],
+        issued: Alerts,
+        alerts: AlertWriter,
     ) -> None:
         self._webhook = webhook
         self._city = city
@@ -56,6 +63,8 @@ class WebhookDelivery:
         self._account = account
         self._wall = wall
         self._allowed = allowed
+        self._issued = issued
+        self._alerts = alerts
         self._random = Random()  # noqa: S311 (spreads retries)
         self._bell = tail.bell()
         self._attempts: set[asyncio.Task[None]] = set()
@@ -110,6 +119,10 @@ class WebhookDelivery:
             self._account.skipped(skipped)
             logger.error("%s: %d lines are no longer in the outbox", self._account.name, skipped)
         wanted = [line for line in lines if self._webhook.wants(line)]
+        if wanted and self._webhook.format is Format.CAP:
+            numbers = [line.sequence for line in wanted]
+            alerting = await asyncio.to_thread(self._issued.of_lines, numbers)
+            wanted = [line for line in wanted if line.sequence in alerting]
         endpoint.offer(wanted, lines[-1].sequence)
         return True
 
@@ -130,11 +143,11 @@ class WebhookDelivery:
         error = ""
         status = 0
         try:
-            answer = await sender.post(*self._request(entry.notice))
+            answer = await sender.post(*await self._request(entry.notice))
             status, retry_after_s = answer.status, answer.retry_after_s
             if not answer.taken:
                 error = f"HTTP {status} {' '.join(answer.text.split())[:120]}".strip()
-        except ServiceError as exc:
+        except (ServiceError, NotFoundError) as exc:
             error = str(exc)
         finally:
             self._account.timed(loop.time() - started_s)
@@ -173,7 +186,7 @@ class WebhookDelivery:
                 "again", account.name, failing_ns / NS_PER_S / 3600, error, account.name,
             )  # fmt: skip
 
-    def _request(self, notice: Notice) -> tuple[dict[str, str], bytes]:
+    async def _request(self, notice: Notice) -> tuple[dict[str, str], bytes]:
         webhook = self._webhook
         if webhook.format is Format.BINARY:
             body = msgspec.json.encode(data_of(notice, webhook.grade))
@@ -182,6 +195,11 @@ class WebhookDelivery:
                 f"ce-{name}": quote(value, safe="/:;,.!@$&'()*+=-_~?")
                 for name, value in attributes_of(notice, self._city).items()
             }
+        elif webhook.format is Format.CAP:
+            body = await asyncio.to_thread(
+                self._alerts.message_of_line, notice.incident_id, notice.sequence
+            )
+            headers = {"content-type": CAP_MEDIA_TYPE}
         else:
             body = encode_event(notice, self._city, webhook.grade)
             headers = {"content-type": MEDIA_TYPE}

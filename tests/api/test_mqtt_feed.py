@@ -100,18 +100,21 @@ def subscribe(broker: Any) -> Iterator[Callable[..., Subscriber]]:
 class Delivery:
     """A notifier that runs in this test, and what it says of itself."""
 
-    def __init__(self, store: CaseStore, address: BrokerAddress, city: str = "qingdao") -> None:
+    def __init__(self, site: Any, address: BrokerAddress) -> None:
+        self.site = site
+        store: CaseStore = site.store
         self.store = store
         self.parts: dict[str, tuple[bool, str]] = {}
         self.registry = CollectorRegistry()
         self._notifier = Notifier(
             store,
-            city,
+            site.city.name,
             login=address,
             webhooks_path=Path("none.yaml"),
             clock=SystemClock(),
             wall=SystemClock(),
             registry=self.registry,
+            alerts=self.site.app.state.alerts,
             told=lambda name, ok, detail: self.parts.update({name: (ok, detail)}),
         )
 
@@ -164,7 +167,7 @@ async def test_every_level_hears_its_own(site: Any, broker: Any, subscribe: Any)
     filters = ["incidents/" + "+/" * depth + code + "/#" for depth, code in enumerate(levels)]
     own = [subscribe(one) for one in filters]
     other = subscribe("incidents/999999/#", "incidents/unplaced/#")
-    async with Delivery(site.store, broker.address).running():
+    async with Delivery(site, broker.address).running():
         site.apply(site.event())
         await until(lambda: all(one.heard for one in own))
         [row] = site.store.outbox.open_cases()[1].items()
@@ -194,7 +197,7 @@ async def test_every_level_hears_its_own(site: Any, broker: Any, subscribe: Any)
 async def test_a_broker_that_is_away_is_waited_for_and_put_right(
     site: Any, broker: Any, subscribe: Any
 ) -> None:
-    delivery = Delivery(site.store, broker.address)
+    delivery = Delivery(site, broker.address)
     async with delivery.running():
         site.apply(site.event(), site.event(thing="manhole-2", north_m=400))
         await until(delivery.reached)
@@ -220,7 +223,7 @@ async def test_a_broker_that_is_away_is_waited_for_and_put_right(
 
 
 async def test_what_a_broker_forgot_is_told_again(site: Any, broker: Any, subscribe: Any) -> None:
-    delivery = Delivery(site.store, broker.address)
+    delivery = Delivery(site, broker.address)
     site.apply(site.event())  # before anybody was ever told
     async with delivery.running():
         late = subscribe("incidents/#")
@@ -232,7 +235,7 @@ async def test_what_a_broker_forgot_is_told_again(site: Any, broker: Any, subscr
         false = late.heard[0][1].replace(topic.rsplit("/", 1)[1].encode(), b"f" * 32)
         for name, payload in ((topic, b""), (stale, false)):
             late._client.publish(name, payload, qos=1, retain=True).wait_for_publish(WAIT_S)
-    async with Delivery(site.store, broker.address).running():
+    async with Delivery(site, broker.address).running():
         again = subscribe("incidents/#")
         await until(lambda: again.heard)
         assert [name for name, _, retain in again.heard if retain] == [topic]
@@ -242,7 +245,7 @@ async def test_an_incident_that_moves_leaves_its_old_topic(
     site: Any, broker: Any, subscribe: Any
 ) -> None:
     everything = subscribe("incidents/#")
-    async with Delivery(site.store, broker.address).running():
+    async with Delivery(site, broker.address).running():
         site.apply(site.event())
         await until(lambda: everything.heard)
         [(incident_id, case)] = site.store.outbox.open_cases()[1].items()
@@ -267,7 +270,7 @@ async def test_an_incident_that_moves_leaves_its_old_topic(
 async def test_lines_that_are_gone_are_counted_and_the_state_is_right(
     site: Any, broker: Any, subscribe: Any
 ) -> None:
-    delivery = Delivery(site.store, broker.address)
+    delivery = Delivery(site, broker.address)
     async with delivery.running():
         site.apply(site.event())
         [incident_id] = site.store.outbox.open_cases()[1]
@@ -278,7 +281,7 @@ async def test_lines_that_are_gone_are_counted_and_the_state_is_right(
     kept = site.store.outbox.extent()
     assert kept.oldest > 2
     everything = subscribe("incidents/#")
-    delivery = Delivery(site.store, broker.address)
+    delivery = Delivery(site, broker.address)
     async with delivery.running():
         await until(delivery.reached)
     states = {one.name: one for one in site.store.outbox.subscribers()}
@@ -320,7 +323,7 @@ async def test_kills_lose_nothing_and_keep_the_order(
         await asyncio.sleep(patience_s)
         child.send_signal(signal.SIGKILL)
         child.wait()
-    delivery = Delivery(site.store, broker.address)
+    delivery = Delivery(site, broker.address)
     async with delivery.running():
         await until(delivery.reached)
         await until(

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -183,6 +184,7 @@ class Delivery:
             clock=SystemClock(),
             wall=SystemClock(),
             registry=self.registry,
+            alerts=self.site.app.state.alerts,
             told=lambda name, ok, detail: self.parts.update({name: (ok, detail)}),
         )
         task = asyncio.create_task(notifier.run())
@@ -253,6 +255,27 @@ async def test_an_event_is_told_signed_and_whole(site: Any, receiver: Any) -> No
     assert other.requests == []
     assert delivery.state("other").delivered == 0
     assert delivery.metric("qingniao_notify_delivered_total", "structured") == 1
+
+
+async def test_public_alerts_are_told_as_cap(site: Any, receiver: Any) -> None:
+    one = receiver()
+    delivery = Delivery(site)
+    delivery.write(one={"url": one.url, "format": "cap"})
+    delivery.subscribe("one")
+    leak = {"scenario": "gas-leak", "rule": "gas-leak/concentration", "thing": "gas-1"}
+    async with delivery.running():
+        site.apply(site.event(scenario="exposed-waste", rule="exposed-waste/pile", thing="c/1"))
+        site.apply(site.event(**leak))
+        site.apply(site.event(30.0, Edge.STILL, **leak))
+        site.apply(site.event(60.0, Edge.CLEAR, **leak))
+        await until(lambda: delivery.reached("one"))
+    assert [request.headers["content-type"] for request in one.taken] == ["application/cap+xml"] * 2
+    assert all(request.signed for request in one.taken)
+    alert, update = (request.body.decode() for request in one.taken)
+    assert "<msgType>Alert</msgType>" in alert
+    assert "<msgType>Update</msgType>" in update
+    [identifier] = re.findall("<identifier>(.*)</identifier>", alert)
+    assert f",{identifier}," in update
 
 
 async def test_failures_are_retried_and_the_order_is_kept(site: Any, receiver: Any) -> None:
