@@ -25,6 +25,7 @@ from core.settings import Settings, load_settings
 from core.topics import FRAME_FILTERS
 from core.units import ns_to_rfc3339, parse_duration_s, rfc3339_to_ns, seconds_to_ns
 from geo.city import load_city
+from ingest.camera_folder import read_camera_folder
 from ingest.evidence_folder import evidence_folder
 from ingest.recording.frames import FrameTransform, LiveFrames, LosslessFrames
 from ingest.recording.pace import Pace
@@ -78,7 +79,8 @@ async def run_replay(settings: Settings, plan: ReplayPlan, console: Console) -> 
             frames: FrameTransform | None = None
             if plan.frames != "none":
                 kind = LosslessFrames if plan.frames == "lossless" else LiveFrames
-                frames = kind(city, evidence_folder(own))
+                cameras = read_camera_folder(settings.cameras, city)
+                frames = kind(city, evidence_folder(own), cameras)
             pace = Pace(plan.speed)
             with _at_terminal(pace, console, plan, number) as (progress, opened):
                 began_s = time.monotonic()

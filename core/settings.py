@@ -236,6 +236,11 @@ class Settings(BaseSettings):
     connectors: Path | None = Field(
         None, description="Folder of connectors: decoders of your own, run inside ingest"
     )
+    cameras: Path | None = Field(
+        None,
+        description="Folder of camera files: `CAMERA_ID.yaml` says what is looked for in that "
+        "camera's pictures (`docs/vision.md`); the others are watched for what stands in zones",
+    )
     record: Path | None = Field(
         None, description="Folder that takes a recording of all that ingest carries"
     )

@@ -9,7 +9,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
@@ -32,11 +32,15 @@ from core.units import NS_PER_S, ns_to_rfc3339
 from geo.camera import FlatGroundProjector
 from geo.city import City
 from ingest.broker import BrokerAddress
+from ingest.camera_folder import read_camera_folder
 from ingest.evidence_folder import evidence_folder
 from ingest.frame_source import FrameRings, FrameSource, RawFrame, build_client, leave
 from ingest.opinion_desk import OpinionDesk
 from ingest.pictures import PictureMaker, Pictures, PictureThread
 from ingest.second_opinion import SecondOpinion
+from ingest.video.camera_ground import watch_of
+from vision.camera_file import CameraFile
+from vision.configured import ConfiguredCamera
 from vision.pipeline import CameraPipeline, PipelineResult
 from vision.quality import CameraState
 from vision.zones import Zone
@@ -61,6 +65,9 @@ _LYING = {
     CameraState.BLACK,
     CameraState.BROKEN,
     CameraState.UNCALIBRATED,
+    CameraState.OVEREXPOSED,
+    CameraState.BLURRED,
+    CameraState.MOVED,
 }
 
 
@@ -116,7 +123,7 @@ def detection_json(one: Observation) -> bytes:
 class _Watch(msgspec.Struct):
     """One camera as the worker sees it; stays as long as the city has the camera."""
 
-    pipeline: CameraPipeline
+    pipeline: CameraPipeline | ConfiguredCamera
     frames: int = 0
     last_frame_ns: int = 0
     pose: CameraPose | None = None
@@ -134,6 +141,11 @@ class VisionWorker:
         publish: Takes topic and payload of a detection; says whether it was taken.
         pictures: Makes the evidence.
         opinions: Seeks second opinions on it; nobody is asked without.
+        cameras: Files of the cameras that are watched for what they ask; the others are
+            watched for what stands in the city's zones.
+
+    Raises:
+        QingniaoError: Something that a camera's file names cannot be read.
     """
 
     def __init__(
@@ -142,6 +154,7 @@ class VisionWorker:
         publish: Callable[[str, bytes], bool],
         pictures: Pictures,
         opinions: OpinionDesk | None = None,
+        cameras: Mapping[str, CameraFile] | None = None,
     ) -> None:
         self._rejected: dict[str, int] = {}
         self._city = city
@@ -150,7 +163,11 @@ class VisionWorker:
         self._opinions = opinions
         self._zones = zones_of(city)
         self._projector = FlatGroundProjector()
-        self._watches: dict[str, _Watch] = {}
+        # Models and pictures are read now: what is missing is said at the start.
+        self._watches = {
+            camera_id: _Watch(ConfiguredCamera(file, city.cameras[camera_id].pose, watch_of))
+            for camera_id, file in (cameras or {}).items()
+        }
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -352,7 +369,9 @@ def run_vision_worker(
         opinions = OpinionDesk(asker, settings.opinion.below_ratio)
     made = None if opinions is None else opinions.pictured
     pictures = PictureThread(PictureMaker(folder, FlatGroundProjector(), made))
-    worker = VisionWorker(city, publisher.publish, pictures, opinions)
+    worker = VisionWorker(
+        city, publisher.publish, pictures, opinions, read_camera_folder(settings.cameras, city)
+    )
     with stopping_on_signals(stop):
         publisher.start()
         source.start()

@@ -29,11 +29,30 @@ class Pictured(msgspec.Struct):
     best: str = ""
     last: str = ""
     best_ratio: float = -1.0
+    slot: int = -1
+
+    def is_due(self, phase: str, dwell_s: float) -> bool:
+        """Whether it is time for another picture; takes note of it."""
+        slot, before = picture_slot(dwell_s), self.slot
+        self.slot = slot
+        return phase == "end" or slot != before
 
     @property
     def names(self) -> tuple[str, ...]:
         """Each once, the newest last."""
         return tuple(dict.fromkeys(name for name in (self.before, self.best, self.last) if name))
+
+
+def picture_slot(dwell_s: float) -> int:
+    """Things are pictured every half minute for five minutes, then every five.
+
+    Example:
+        >>> [picture_slot(dwell_s) for dwell_s in (20.0, 31.0, 120.0, 301.0, 599.0, 601.0)]
+        [0, 1, 4, 10, 10, 11]
+    """
+    if dwell_s < 300.0:
+        return int(dwell_s // 30.0)
+    return 9 + int(dwell_s // 300.0)
 
 
 class Album:

@@ -18,7 +18,7 @@ from core.ports import GroundProjector
 from core.units import NS_PER_S
 from vision.blur import blur, draw_object, draw_zones, encode_jpeg
 from vision.detections import Image, Mask
-from vision.people import SURE, find_people_on_ground
+from vision.people import SURE, find_people, find_people_on_ground
 from vision.plates import mark_plates
 from vision.quality import decode_reduced
 
@@ -64,7 +64,7 @@ class Negative(msgspec.Struct, frozen=True, kw_only=True):
     camera_id: str
     time_ns: int
     jpeg: bytes
-    pose: CameraPose
+    pose: CameraPose | None
     hide_bits: bytes
     hide_shape: tuple[int, int]
     shots: tuple[Shot, ...]
@@ -168,9 +168,9 @@ class Darkroom:
         if last is not None and fresh_ns <= last.time_ns <= negative.time_ns:
             found = list(last.people)
             for one in negative.shown:
-                found += find_people_on_ground(image, self._projector, negative.pose, one.box)
+                found += self._search(image, negative.pose, one.box)
             return found
-        found = find_people_on_ground(image, self._projector, negative.pose)
+        found = self._search(image, negative.pose)
         if last is not None and last.time_ns > negative.time_ns:
             return found  # a picture of before: what was found later is worth more
         self._searches.pop(negative.camera_id, None)
@@ -178,3 +178,10 @@ class Darkroom:
         if len(self._searches) > _MAX_CAMERAS:
             del self._searches[next(iter(self._searches))]
         return found
+
+    def _search(
+        self, image: Image, pose: CameraPose | None, near: Box | None = None
+    ) -> list[Person]:
+        if pose is not None:
+            return find_people_on_ground(image, self._projector, pose, near)
+        return [(box, SURE) for box in find_people(image, near)]

@@ -25,7 +25,7 @@ from vision.darkroom import Negative, Shown, pack_mask
 from vision.detections import Blobs, Image
 from vision.motion import moving_blobs
 from vision.people import SURE, find_people_on_ground
-from vision.quality import CameraState, FreezeWatch, decode_reduced, is_black, read_jpeg_header
+from vision.quality import CameraState, FrameGate, Refused, decode_reduced, is_black
 from vision.sizing import Shape, Sizing, size_up, top_of_front_car
 from vision.static_objects import Region, StaticObject, StaticObjects, halves
 from vision.zones import Local, Zone, ZoneMap
@@ -92,7 +92,6 @@ class _Known(msgspec.Struct):
     announced: bool = False
     maybe_person: bool = False  #: told of, but not shown
     last_told_ns: int = 0
-    pictured_slot: int = -1
     pictured: Pictured = msgspec.field(default_factory=Pictured)
 
 
@@ -126,8 +125,7 @@ class CameraPipeline:
         self._zones = ZoneMap(zones)
         self._fixed_pose = pose
         self._parameters = parameters or VisionParameters()
-        self._freeze = FreezeWatch()
-        self._last_ns: int | None = None
+        self._gate = FrameGate()
         self._view: _View | None = None
 
     def process(self, frame: Frame) -> PipelineResult:
@@ -138,16 +136,11 @@ class CameraPipeline:
             return self._drop("failed", CameraState.BROKEN)
 
     def _process(self, frame: Frame) -> PipelineResult:
-        if self._last_ns is not None and frame.time_ns <= self._last_ns:
-            return self._drop("old_frame", self.state)
-        self._last_ns = frame.time_ns
-        header = read_jpeg_header(frame.jpeg)
-        if isinstance(header, str):
-            return self._drop(header, CameraState.BROKEN)
-        if self._freeze.frozen(frame.jpeg, frame.time_ns):
-            return self._drop("frozen", CameraState.FROZEN)
+        header = self._gate.check(frame.jpeg, frame.time_ns)
+        if isinstance(header, Refused):
+            return self._drop(header.reason, header.state or self.state)
         size = (header.width_px, header.height_px)
-        pose = _fit(self._fixed_pose or frame.pose, *size)
+        pose = fit_pose(self._fixed_pose or frame.pose, *size)
         if pose is None:
             return self._drop("uncalibrated", CameraState.UNCALIBRATED)
         view = self._view
@@ -498,9 +491,7 @@ class _View:
         assert known.zone is not None
         known.announced = True
         known.last_told_ns = frame.time_ns
-        slot = _picture_slot(dwell_ns / NS_PER_S)
-        if phase == "end" or slot != known.pictured_slot:
-            known.pictured_slot = slot
+        if known.pictured.is_due(phase, dwell_ns / NS_PER_S):
             left, top, right, bottom = one.box
             moved = foreground.fast[top:bottom, left:right][one.inside] > 0
             self._album.ask(
@@ -585,25 +576,13 @@ class _View:
         ).astype(np.uint8, copy=False)
 
 
-def _picture_slot(dwell_s: float) -> int:
-    """Objects are pictured every half minute for five minutes, then every five.
-
-    Example:
-        >>> [_picture_slot(dwell_s) for dwell_s in (20.0, 31.0, 120.0, 301.0, 599.0, 601.0)]
-        [0, 1, 4, 10, 10, 11]
-    """
-    if dwell_s < 300.0:
-        return int(dwell_s // 30.0)
-    return 9 + int(dwell_s // 300.0)
-
-
-def _fit(pose: CameraPose | None, width_px: int, height_px: int) -> CameraPose | None:
+def fit_pose(pose: CameraPose | None, width_px: int, height_px: int) -> CameraPose | None:
     """The pose for a picture of this size, or None where the shape is another.
 
     Example:
         >>> pose = CameraPose(lon_deg=0.0, lat_deg=0.0, height_agl_m=7.0, yaw_deg=0.0,
         ...                   pitch_deg=-25.0, hfov_deg=70.0, width_px=640, height_px=360)
-        >>> _fit(pose, 1280, 720).width_px, _fit(pose, 640, 480)
+        >>> fit_pose(pose, 1280, 720).width_px, fit_pose(pose, 640, 480)
         (1280, None)
     """
     if pose is None or pose.width_px <= 0 or pose.height_px <= 0:

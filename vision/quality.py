@@ -29,6 +29,9 @@ class CameraState(StrEnum):
     BROKEN = "broken"  #: pictures that cannot be decoded
     RESIZED = "resized"  #: the picture has another size than a moment ago; learns anew
     UNCALIBRATED = "uncalibrated"  #: another shape than the pose was measured for, or no pose
+    OVEREXPOSED = "overexposed"  #: nothing to be seen for light
+    BLURRED = "blurred"  #: much less sharp than this camera usually is
+    MOVED = "moved"  #: a fixed camera that looks at another view than before
 
 
 class JpegHeader(NamedTuple):
@@ -137,3 +140,36 @@ class FreezeWatch:
             return False
         self._repeats += 1
         return self._repeats >= _FROZEN_FRAMES and time_ns - self._since_ns >= _FROZEN_S * NS_PER_S
+
+
+class Refused(NamedTuple):
+    """Why a frame is not looked at, and what that says of the camera; None: nothing."""
+
+    reason: str
+    state: CameraState | None
+
+
+class FrameGate:
+    """Refuses frames that need not be decoded: old, broken or frozen ones.
+
+    Example:
+        >>> gate = FrameGate()
+        >>> gate.check(b"GIF89a", 5).reason, gate.check(b"GIF89a", 5).reason
+        ('not_jpeg', 'old_frame')
+    """
+
+    def __init__(self) -> None:
+        self._freeze = FreezeWatch()
+        self._last_ns: int | None = None
+
+    def check(self, jpeg: bytes, time_ns: int) -> JpegHeader | Refused:
+        """Take the next frame: its size, or why it is refused."""
+        if self._last_ns is not None and time_ns <= self._last_ns:
+            return Refused("old_frame", None)
+        self._last_ns = time_ns
+        header = read_jpeg_header(jpeg)
+        if isinstance(header, str):
+            return Refused(header, CameraState.BROKEN)
+        if self._freeze.frozen(jpeg, time_ns):
+            return Refused("frozen", CameraState.FROZEN)
+        return header

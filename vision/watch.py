@@ -206,29 +206,26 @@ class CameraWatch:
             self._background.learning,
         )
 
+    def hidden(self) -> Mask:
+        """What of the last picture must be blurred, but for people; of the analysis size."""
+        if self._foreground is None:
+            return np.full(self._allowed.shape, 255, np.uint8)
+        visible = None if self._static is None else self._static.visible()
+        if visible is None:
+            visible = np.zeros(self._allowed.shape, np.uint8)
+        return private_mask(self._foreground.faint, self._foreground.fast, visible)
+
     def blurred(self, image: Image) -> Image:
         """The last picture as it may be stored: what moves and every person blurred.
 
         Args:
             image: The picture that :meth:`look` was last given.
         """
-        if self._foreground is None:
-            mask = np.full(image.shape[:2], 255, np.uint8)
-        else:
-            nothing = np.zeros(self._foreground.faint.shape, np.uint8)
-            visible = None if self._static is None else self._static.visible()
-            mask = private_mask(
-                self._foreground.faint,
-                self._foreground.fast,
-                nothing if visible is None else visible,
-            )
-            mask = np.asarray(
-                cv2.resize(mask, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST),
-                np.uint8,
-            )
+        size = (image.shape[1], image.shape[0])
+        mask = cv2.resize(self.hidden(), size, interpolation=cv2.INTER_NEAREST)
         for left, top, right, bottom in find_people(image):
             mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 255
-        return blur(image, mask)
+        return blur(image, np.asarray(mask, np.uint8))
 
     def _begin(self, image: Image, pose: CameraPose | None) -> None:
         """Everything that depends on the size of the pictures."""

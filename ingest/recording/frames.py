@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from core.ports import RawMessage
@@ -18,6 +18,7 @@ from ingest.pictures import PictureMaker, PictureThread
 from ingest.recording.layout import is_frame_topic
 from ingest.recording.rounds import Round
 from ingest.vision_worker import VisionWorker
+from vision.camera_file import CameraFile
 
 #: Detections that wait for their round in a live run; more are dropped and counted.
 MAX_WAITING = 10_000
@@ -45,10 +46,12 @@ class LosslessFrames:
     Detections come right after the frames they were seen in.
     """
 
-    def __init__(self, city: City, pictures: EvidenceFolder) -> None:
+    def __init__(
+        self, city: City, pictures: EvidenceFolder, cameras: Mapping[str, CameraFile]
+    ) -> None:
         self._found: list[tuple[str, bytes]] = []
         maker = PictureMaker(pictures, FlatGroundProjector())
-        self._worker = VisionWorker(city, self._take, maker)
+        self._worker = VisionWorker(city, self._take, maker, cameras=cameras)
         self._frames = 0
 
     async def __call__(self, one: Round) -> Round:
@@ -87,11 +90,13 @@ class LiveFrames:
     What it sees joins the round that is next when it is done, so two replays differ.
     """
 
-    def __init__(self, city: City, pictures: EvidenceFolder) -> None:
+    def __init__(
+        self, city: City, pictures: EvidenceFolder, cameras: Mapping[str, CameraFile]
+    ) -> None:
         self.rings = FrameRings()
         self._found: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
         self._pictures = PictureThread(PictureMaker(pictures, FlatGroundProjector()))
-        self._worker = VisionWorker(city, self._take, self._pictures)
+        self._worker = VisionWorker(city, self._take, self._pictures, cameras=cameras)
         self._frames = self._left = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replayed-frames", daemon=True)
