@@ -18,7 +18,7 @@ import msgspec
 from core.city import CameraPose
 from core.clock import Clock
 from core.grades import INTERNAL, PUBLIC, SENSITIVE
-from core.units import NS_PER_S
+from core.units import NS_PER_S, seconds_to_ns
 from store.documents import thing_body
 from store.things import Thing
 
@@ -150,8 +150,11 @@ class LiveState:
     def refresh(self) -> None:
         """Find things that have fallen silent; call about once a second."""
         now_ns = self._clock.now_ns()
+        surely_live_ns = now_ns - seconds_to_ns(LIVE_AT_LEAST_S)
         with self._lock:
             for held in list(self._things.values()):
+                if held.heard_ns > surely_live_ns and held.state == "live":
+                    continue  # nearly all of a city, asked every second
                 state = _state_of((now_ns - held.heard_ns) / NS_PER_S, held.rhythm_s)
                 if state != held.state:
                     self._tell(held, state)

@@ -67,8 +67,8 @@ class Sizes:
     lasting: Lasting
 
 
-FULL = Sizes(5, 200, 20_000, 100, 5_000, (10_000, 1_000_000), 20_000, Lasting(10, 600, 30))
-QUICK = Sizes(3, 20, 2_000, 10, 500, (2_000, 20_000), 2_000, Lasting(2, 5, 3))
+FULL = Sizes(5, 200, 20_000, 100, 5_000, (10_000, 1_000_000), 40_000, Lasting(10, 600, 30))
+QUICK = Sizes(3, 20, 2_000, 10, 500, (2_000, 20_000), 5_000, Lasting(2, 5, 3))
 
 
 class PeerReading(BaseModel):

@@ -38,7 +38,10 @@ GATEWAYS = 200
 
 #: A round of packs holds so many readings for each message of the other rounds: it must last
 #: long enough to be more than its beginning and its end.
-PACKED_PER_MESSAGE = 10
+PACKED_PER_MESSAGE = 5
+
+#: How often a consumer is asked how far it is: asking costs it some milliseconds.
+POLL_S = 0.1
 _COUNTED = re.compile(r"^qingniao_stream_observations_total\S* (\S+)$", re.MULTILINE)
 
 #: A subscriber with a persistent session that counts, and writes the count when asked to.
@@ -171,7 +174,7 @@ def _drain(
         while (now := one.count()) < wanted:
             if time.perf_counter() - began > 120:
                 raise TimeoutError(f"{now} of {wanted} after 120 s")
-            time.sleep(0.02)
+            time.sleep(POLL_S)
         _LAST[one.process.pid] = now
         drained.append(Drained(time.perf_counter() - began, _cpu(one.process) - cpu_s))
     return drained

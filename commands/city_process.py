@@ -43,8 +43,9 @@ from ingest.broker import (
     MosquittoBroker,
     broker_for,
 )
+from ingest.broker_probe import probe
 from ingest.connectors.load import Filters, open_connectors
-from ingest.mqtt_source import MqttSource, probe
+from ingest.mqtt_source import MqttSource
 from ingest.recording.tap import RecordingTap
 from streams.app import FaustLog, build_app
 

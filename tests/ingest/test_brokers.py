@@ -34,7 +34,8 @@ from ingest.broker import (
     greet,
     mosquitto_config,
 )
-from ingest.mqtt_source import MqttSource, probe
+from ingest.broker_probe import probe
+from ingest.mqtt_source import MqttSource
 
 ROOT = Path(__file__).resolve().parents[2]
 OwnBroker = EmbeddedBroker | MosquittoBroker
