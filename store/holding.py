@@ -25,8 +25,8 @@ from store.database import Database, insert_rows
 #: An exclusion is forgotten, with its versions, this long after its end; each new one looks.
 KEPT_S = 400 * 86400.0
 
-#: Waits without a time of its own.
-_NEVER_NS = 2**63 - 1
+#: A raise that goes on for so long and no other source agrees is no longer waited for.
+MAX_WAIT_S = 30 * 86400.0
 
 _RECORD = msgspec.msgpack.Decoder(Exclusion)
 _MSGPACK = msgspec.msgpack.Encoder()
@@ -82,6 +82,9 @@ class Holding:
         self._database = database
         self._held: dict[RaiseKey, HeldBack] | None = None
         self._changed: set[RaiseKey] = set()
+        # Asked for before every event; looked for only after a change.
+        self._soonest: HeldBack | None = None
+        self._soonest_known = False
         self._counts: dict[str, int] = {}
 
     def take(self, records: Iterable[Exclusion]) -> None:
@@ -133,7 +136,7 @@ class Holding:
 
     def wait(self, event: Event) -> None:
         """Let a raise wait for others that agree, for as long as it goes on."""
-        self._set(HeldBack(event=event, wake_ns=_NEVER_NS))
+        self._set(HeldBack(event=event, wake_ns=event.at_ns + seconds_to_ns(MAX_WAIT_S)))
 
     def waiting(self, scenario: str) -> list[Waiting]:
         """The raises of a scenario that wait for others, the first first."""
@@ -161,17 +164,24 @@ class Holding:
         key = RaiseKey(event.rule, event.thing_id, event.began_ns)
         if self._all().pop(key, None) is not None:
             self._changed.add(key)
+            self._soonest_known = False
 
     def next_due(self, at_ns: int) -> HeldBack | None:
         """The raise whose time to be looked at has come, the first first."""
-        due = [held for held in self._all().values() if held.wake_ns <= at_ns]
-        return min(
-            due, key=lambda held: (held.wake_ns, held.event.scenario, held.key), default=None
-        )
+        if not self._soonest_known:
+            self._soonest = min(
+                self._all().values(),
+                key=lambda held: (held.wake_ns, held.event.scenario, held.key),
+                default=None,
+            )
+            self._soonest_known = True
+        one = self._soonest
+        return one if one is not None and one.wake_ns <= at_ns else None
 
     def _set(self, held: HeldBack) -> None:
         self._all()[held.key] = held
         self._changed.add(held.key)
+        self._soonest_known = False
 
     def write(self) -> None:
         """Write what changed."""

@@ -98,6 +98,18 @@ def test_one_that_is_over_by_then_is_evidence_with_its_end(store: CaseStore, mak
     assert case["cleared_at"] == "2026-01-01T02:08:20.000Z"
 
 
+def test_what_nobody_agrees_with_is_waited_for_so_long_and_no_longer(
+    store: CaseStore, make: Any
+) -> None:
+    month_s = 30 * 86400.0
+    store.apply([make.batch(make.event(10, began_s=10))], 0)
+    assert store.wakes_ns() == make.at(10 + month_s)
+    late = make.event(20 + month_s, began_s=20 + month_s, thing="water-2")
+    store.apply([make.batch(late)], 0)
+    assert cases(store) == []
+    assert store.wakes_ns() == make.at(20 + 2 * month_s)
+
+
 def test_all_in_one_transaction_or_each_in_its_own(
     store: CaseStore, make: Any, store_url: str
 ) -> None:
