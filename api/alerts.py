@@ -20,6 +20,9 @@ from store.documents import area_code_of
 #: Points of a border that are nearer than this to a straight line are left out, in degrees.
 _STRAIGHT_DEG = 1e-5
 
+#: Pairs of the smallest polygon of CAP: a triangle, closed.
+_FEWEST_PAIRS = 4
+
 _ROLES = (LayerRole.DISTRICT, LayerRole.STREET, LayerRole.COMMUNITY, LayerRole.GRID)
 
 
@@ -89,7 +92,8 @@ class AlertWriter:
                 codes = layer.column("code")
                 if code in codes:
                     shape = layer.geometries[codes.index(code)].simplify(_STRAIGHT_DEG)
-                    return [_ring(part) for part in shapely.get_parts(shape)]
+                    rings = [_ring(part) for part in shapely.get_parts(shape)]
+                    return [ring for ring in rings if len(ring) >= _FEWEST_PAIRS]
         return []
 
 

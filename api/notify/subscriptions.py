@@ -140,6 +140,11 @@ def _checked(one: _Webhook, path: Path, environment: Mapping[str, str]) -> Webho
         raise InputError(
             f"{where}: grade: one of {', '.join(grades)} was wanted, got {one.grade!r}"
         )
+    if one.format is Format.CAP and grades[one.grade] < Grade.INTERNAL:
+        raise InputError(
+            f"{where}: grade: internal was wanted with format cap, got {one.grade!r}; a restricted "
+            "alert holds internal data"
+        )
     if not 1 <= one.concurrency <= 16:
         raise InputError(f"{where}: concurrency: 1 to 16 was wanted, got {one.concurrency}")
     return Webhook(

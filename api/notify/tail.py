@@ -69,10 +69,10 @@ class Tail:
         """
         if sequence >= self.latest:
             return []
-        if self._ring and self._ring[0].sequence <= sequence + 1:
-            first = sequence + 1 - self._ring[0].sequence
-            last = min(first + PAGE_LINES, len(self._ring))
-            return [self._ring[index] for index in range(first, last)]
+        ring = self._ring
+        if ring and ring[0].sequence <= sequence + 1 <= ring[-1].sequence:
+            first = sequence + 1 - ring[0].sequence
+            return [ring[index] for index in range(first, min(first + PAGE_LINES, len(ring)))]
         return await self._read(sequence)
 
     def bell(self) -> asyncio.Event:

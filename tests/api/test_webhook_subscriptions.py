@@ -83,6 +83,7 @@ def test_a_secret_may_come_from_the_environment_and_be_two(tmp_path: Path) -> No
         (a_webhook("severity: bad"), r"line 5: Invalid enum value 'bad'"),
         (a_webhook("changes: [closed]"), r"Invalid enum value 'closed'"),
         (a_webhook("grade: secret"), r"grade: one of public, internal, sensitive was wanted"),
+        (a_webhook("format: cap", "grade: public"), r"grade: internal was wanted with format cap"),
         (a_webhook("timeout: soon"), r"timeout: a time such as 10s was wanted, got 'soon'"),
         (a_webhook("timeout: 2h"), r"timeout: at most 60 s was wanted"),
         (a_webhook("concurrency: 99"), r"concurrency: 1 to 16 was wanted, got 99"),
