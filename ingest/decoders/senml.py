@@ -83,6 +83,14 @@ UNITS: dict[str, tuple[str, float, float]] = {
     "deg": ("_deg", 1.0, 0.0),
     "rad": ("_deg", 180 / math.pi, 0.0),
     "mm/h": ("_mm_per_h", 1.0, 0.0),
+    "m/h": ("_mm_per_h", 1000.0, 0.0),
+    "/1000": ("_ratio", 0.001, 0.0),
+    "h": ("_s", 3600.0, 0.0),
+    "kW": ("_w", 1000.0, 0.0),
+    "Wh": ("_wh", 1.0, 0.0),
+    "kWh": ("_wh", 1000.0, 0.0),
+    "Hz": ("_hz", 1.0, 0.0),
+    "MHz": ("_hz", 1e6, 0.0),
     "count": ("_count", 1.0, 0.0),
 }
 
@@ -127,8 +135,10 @@ CBOR_LABELS: dict[int, str] = {
     0: "n", 1: "u", 2: "v", 3: "vs", 4: "vb", 5: "s", 6: "t", 7: "ut", 8: "vd",
 }  # fmt: skip
 
-#: A CBOR pack is an array: of known length below 24, longer, or without a length.
+#: A CBOR pack is an array: of known length below 24, longer, or without a length. It may say of
+#: itself that it is CBOR (RFC 8949, 3.4.6).
 _CBOR_ARRAYS = frozenset({*range(0x80, 0x9C), 0x9F})
+_CBOR_SAID = b"\xd9\xd9\xf7"
 _NUMBERS = frozenset({"bver", "bt", "bv", "bs", "v", "s", "t", "ut"})
 
 
@@ -144,7 +154,7 @@ def decode_cbor(payload: bytes, where: str) -> list[dict[str, Any]]:
         >>> decode_cbor(bytes.fromhex("81a2006374696c02fb4010000000000000"), "here")
         [{'n': 'til', 'v': 4.0}]
     """
-    stream = io.BytesIO(payload)
+    stream = io.BytesIO(payload.removeprefix(_CBOR_SAID))
     try:
         pack = cbor2.load(stream)
     except Exception as exc:  # cbor2 raises its own, ValueError and more on hostile input
@@ -192,6 +202,7 @@ def is_cbor(payload: bytes) -> bool:
         >>> is_cbor(bytes([0x81, 0xA0])), is_cbor(b' [{"n":"a"}]')
         (True, False)
     """
+    payload = payload[:4].removeprefix(_CBOR_SAID)
     return bool(payload) and payload[0] in _CBOR_ARRAYS
 
 

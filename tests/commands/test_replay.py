@@ -60,6 +60,27 @@ async def test_passes_and_speeds_give_the_same_bytes(tmp_path: Path, street: Pat
     assert fast["messages"] == 72 * 2
 
 
+class RoundByRound(Pace):
+    """Gives every round alone, as a live city comes."""
+
+    def is_due(self, instant_ns: int) -> bool:
+        return False
+
+
+async def test_rounds_that_share_records_give_the_bytes_of_rounds_alone(
+    tmp_path: Path, street: Path, city: City
+) -> None:
+    found = []
+    for number, (pace, partitions) in enumerate(
+        [(Pace(), 1), (RoundByRound(), 1), (Pace(), 3), (RoundByRound(), 3)]
+    ):
+        settings = load_settings(data_dir=tmp_path / str(number), partitions=partitions)
+        played = await play(settings, city, Recording(street).rounds(), pace=pace)
+        found.append(played.canonical)
+    assert found[0].count(b"\n") == 1
+    assert set(found) == {found[0]}
+
+
 @pytest.mark.slow
 def test_processes_with_other_hash_seeds_give_the_same_bytes(tmp_path: Path, street: Path) -> None:
     found = []

@@ -62,6 +62,13 @@ def test_an_observation_on_either_topic(topic: str) -> None:
     assert from_json.measures == one.measures
 
 
+def test_a_pack_may_say_that_it_is_cbor() -> None:
+    record = {-2: "w-1/", 0: "pump", 1: "kW", 2: 1.5}
+    payload = bytes.fromhex("d9d9f7") + cbor2.dumps([record])
+    [one] = decode(RawMessage(topic="qn/c/senml/gw", payload=payload, received_ns=10**18))
+    assert (one.thing_id, one.measures) == ("w-1", {"pump_w": 1500.0})
+
+
 def test_data_is_base64url_without_padding() -> None:
     [one] = decode(a_message(as_cbor([{"n": "w/blob", "vd": b"\xff\xfe\xfd\xfc"}])))
     assert one.labels == {"blob": "__79_A"}
