@@ -9,7 +9,6 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,18 +29,12 @@ from core.observations import (
 from core.ports import LogWriter, MessageSource, RawMessage, Rejection, encode_rejections
 from core.units import NS_PER_S, seconds_to_ns
 from ingest import metrics
+from ingest.gathered import ROUND_BYTES, Gathered, GatheredRound
 from ingest.pipeline import decode_messages
 from ingest.recording.tap import RecordingTap
 from ingest.repeats import DeliveryWriter, Repeats
 
 log = logging.getLogger("ingest.bridge")
-
-#: Payload bytes that become one round of records, so that a record stays far below the 8 MiB
-#: that the log on Kafka takes.
-ROUND_BYTES = 1024 * 1024
-
-#: Rounds that may share a record, so that one of ticks alone stays small.
-MAX_ROUNDS = 1024
 
 #: What was received is written to the log so often (wall seconds).
 METER_S = 1.0
@@ -113,7 +106,7 @@ class Bridge:
         self._inflight = inflight
         self._recording = recording
         self._last_round_ns = clock.now_ns()
-        self._gathered = _Gathered()
+        self._gathered = Gathered()
 
         self._meter = Meter(ingest_id)
         self._metered_s = time.monotonic()
@@ -236,7 +229,7 @@ class Bridge:
         Raises:
             ServiceError: The log failed.
         """
-        gathered, self._gathered = self._gathered, _Gathered()
+        gathered, self._gathered = self._gathered, Gathered()
         if not gathered.rounds:
             return
         first = self.sequence + 1
@@ -333,7 +326,7 @@ class Bridge:
     def _advance_to(self, watermark_ns: int) -> None:
         self.watermark_ns = max(self.watermark_ns, min(watermark_ns, self._clock.now_ns()))
 
-    async def _write_observations(self, gathered: _Gathered) -> None:
+    async def _write_observations(self, gathered: Gathered) -> None:
         deliveries = DeliveryWriter(gathered.settled)
         records: list[tuple[int, bytes]] = []
         started_ns = time.monotonic_ns()
@@ -346,7 +339,7 @@ class Bridge:
         self.append_s = (time.monotonic_ns() - started_ns) / NS_PER_S
 
     def _records(
-        self, rounds: Sequence[_Gathered.Round], deliveries: DeliveryWriter
+        self, rounds: Sequence[GatheredRound], deliveries: DeliveryWriter
     ) -> list[tuple[int, bytes]]:
         """One record for every partition, in the order of the sequence."""
         parts: list[list[Observation]] = [[] for _ in range(self._partitions)]
@@ -414,61 +407,6 @@ class Bridge:
             metrics.CLOCK_SKEW.labels("clock_ahead" if skew_s > 0 else "clock_behind").inc()
         for rejection in rejections:
             metrics.REJECTIONS.labels(rejection.reason).inc()
-
-
-class _Gathered:
-    """Rounds that are decoded and not yet written."""
-
-    class Round(NamedTuple):
-        """Rows with the watermark and the city time after them."""
-
-        rows: Sequence[Observation]
-        watermark_ns: int
-        logged_ns: int
-
-    def __init__(self) -> None:
-        self.rounds: list[_Gathered.Round] = []
-        self.rejections: list[Rejection] = []
-        self.settled: list[RawMessage] = []
-        #: City time and messages as the source gave them; no messages where it was a tick.
-        self.carried: list[tuple[int, Sequence[RawMessage]]] = []
-        self.payload_bytes = 0
-        self._rows = 0
-
-    def has_room(self, rows: int, payload_bytes: int, oldest_ns: int) -> bool:
-        """Whether so many rows may join, of which the oldest was observed at an instant.
-
-        Late ones begin anew: what holds by now must not depend on who shares a record.
-        """
-        if not self.rounds:
-            return True
-        return (
-            self._rows + rows <= MAX_BATCH
-            and self.payload_bytes + payload_bytes <= ROUND_BYTES
-            and len(self.rounds) < MAX_ROUNDS
-            and oldest_ns >= self.rounds[-1].watermark_ns
-        )
-
-    def add(self, rows: Sequence[Observation], watermark_ns: int, logged_ns: int) -> None:
-        """Take a round in."""
-        self.rounds.append(_Gathered.Round(rows, watermark_ns, logged_ns))
-        self._rows += len(rows)
-
-    def by_record(self) -> Iterator[list[_Gathered.Round]]:
-        """The rounds that share a record; a pack's are too many for one."""
-        held: list[_Gathered.Round] = []
-        rows = 0
-        for one in self.rounds:
-            if held and rows + len(one.rows) > MAX_BATCH:
-                yield held
-                held, rows = [], 0
-            held.append(one)
-            rows += len(one.rows)
-        yield held
-
-    def observations(self) -> list[Observation]:
-        """All rows."""
-        return [row for one in self.rounds for row in one.rows]
 
 
 class Rate:
