@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from commands.inspect import open_to_read
 from core.clock import SystemClock
@@ -50,8 +50,9 @@ def list_subscribers(
         print(msgspec.json.encode(document).decode())
         return
     table = Table(
-        *("订阅方 subscriber", "已送至 told up to", "落后 behind", "送达 delivered"),
-        *("放弃 given up", "丢失 lost", "状态 state", "最近错误 last error"),
+        Column("订阅方 subscriber", no_wrap=True),
+        *("已送至 told up to", "落后 behind", "送达 delivered", "放弃 given up", "丢失 lost"),
+        *("状态 state", "最近错误 last error"),
         title=f"发件箱 Outbox: {extent.oldest}–{extent.latest}",
     )
     for one in subscribers:

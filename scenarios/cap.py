@@ -168,9 +168,11 @@ def _info(
     where = case.place.area_name or case.place.road_name or say(issuer.name)
     about_it = say(case.scenario_name) if active else say(_ENDS[alert.phase])
     _add(info, "headline", f"{where}{'：' if language == 'zh' else ': '}{about_it}")
-    # The public is told what it is, not which device said so and who acts.
+    # Why it is a case is the explanation's first line, the others are for who handles it. The
+    # public is told what it is, not which device said so.
     told = case.explanation if about.scope is AlertScope.RESTRICTED else scenario.purpose
-    _add(info, "description", say(told) or say(case.scenario_name))
+    first = (say(told) or say(case.scenario_name)).partition("\n")[0]
+    _add(info, "description", first)
     if active:
         _add(info, "instruction", say(about.instruction))
     _pair(info, "parameter", "sources", str(case.source_count))

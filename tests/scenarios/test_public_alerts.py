@@ -51,7 +51,7 @@ def a_case(scenario: Scenario = PACKS["gas-leak"], at_s: float = 0, **more: Any)
         "opened_ns": START_NS,
         "updated_ns": START_NS + round(at_s * 1e9),
         "confidence_ratio": 0.9,
-        "explanation": Text("燃气浓度 0.2", "gas at 0.2"),
+        "explanation": Text("燃气浓度 0.2\n由您处理", "gas at 0.2\nyours"),
     }  # fmt: skip
     return Incident(**(given | more))
 
@@ -169,6 +169,9 @@ def test_the_public_is_not_told_who_and_how() -> None:
     open_to_all = msgspec.structs.replace(
         pack, alert=msgspec.structs.replace(pack.alert, scope=AlertScope.PUBLIC)
     )
+    assert of(read(chain(a_case())[0], [], pack), "info/description") == [
+        "燃气浓度 0.2", "gas at 0.2",
+    ]  # fmt: skip
     root = read(chain(a_case())[0], [], open_to_all)
     assert of(root, "scope") == ["Public"]
     assert of(root, "restriction") == []
