@@ -31,7 +31,7 @@ _GROUPS = ("exclusion", "geo", "outbox", "vision")
 #: The commands in the order of the help text, under what one wants to do with them.
 _PANELS = {
     "运行 Run": ("demo", "run", "check", "health", "backup", "restore"),
-    "查看 See what happened": ("explain", "trace", "ledger", "quarantine", "archive"),
+    "查看 See what happened": ("explain", "trace", "ledger", "quarantine", "redrive", "archive"),
     "告知与例外 Tell others, and what is no incident": ("outbox", "exclusion"),
     "地图与视觉 Map and cameras": ("geo", "vision"),
     "录制与回放 Record and replay": ("record", "replay", "import", "score", "incident", "backtest"),
@@ -614,6 +614,22 @@ def quarantine(
     from commands.inspect import print_quarantine
 
     print_quarantine(_settings(data_dir=data), reason, limit, console)
+
+
+@app.command()
+def redrive(
+    reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Send; without it only count.")] = False,
+    url: Annotated[str, typer.Option(help="Of the page and API.")] = "http://127.0.0.1:8000",
+) -> None:
+    """Read again what is in quarantine: messages, and observations that made the rules fail.
+
+    For when the decoder, connector or rule at fault was mended and the platform started with it.
+    Each counts once, however often it is sent; what cannot be read now either stays.
+    """
+    from commands.redrive import redrive as run_redrive
+
+    run_redrive(url, reason, apply, console)
 
 
 archive_app = typer.Typer(no_args_is_help=True, help="The archive of all observations.")

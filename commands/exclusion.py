@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from commands.parts import api_token
+from commands.calling import HERE, UrlOption, call_api
 from core.clock import SystemClock
-from core.errors import InputError, ServiceError
+from core.errors import InputError
 from core.exclusions import ExclusionKind
-from core.settings import load_settings
 from core.units import ns_to_rfc3339, parse_duration_s, rfc3339_to_ns, seconds_to_ns
-
-_TIMEOUT_S = 15.0
 
 app = typer.Typer(
     help="What is no incident: permits, planned works, maintenance windows, silences.",
@@ -26,9 +22,7 @@ app = typer.Typer(
 )
 console = Console()
 
-UrlOption = Annotated[str, typer.Option("--url", help="Of the page and API.")]
 ActorOption = Annotated[str, typer.Option("--actor", help="Who answers for it.")]
-_HERE = "http://127.0.0.1:8000"
 
 
 @app.command("add")
@@ -48,7 +42,7 @@ def add(
     source: Annotated[list[str] | None, typer.Option(help="Decoder, e.g. dji.")] = None,
     area: Annotated[str, typer.Option(help="Beginning of an area code.")] = "",
     circle: Annotated[str | None, typer.Option(help="lon,lat,radius_m")] = None,
-    url: UrlOption = _HERE,
+    url: UrlOption = HERE,
 ) -> None:
     """Make one; every part of the scope that is given must hold."""
     began_ns = SystemClock().now_ns() if from_ is None else rfc3339_to_ns(from_)
@@ -65,7 +59,7 @@ def add(
         "area": area,
         "circle": None if circle is None else _circle(circle),
     }
-    console.print(_call(url, "POST", "/exclusions", body)["id"])
+    console.print(call_api(url, "POST", "/exclusions", body)["id"])
 
 
 @app.command("end")
@@ -74,20 +68,20 @@ def end(
     actor: ActorOption,
     until: Annotated[str | None, typer.Option(help="RFC 3339; now if none.")] = None,
     reason: Annotated[str | None, typer.Option(help="As it was if none.")] = None,
-    url: UrlOption = _HERE,
+    url: UrlOption = HERE,
 ) -> None:
     """End one now, or let it end at another time."""
     body = {"actor": actor, "until": until, "reason": reason}
-    console.print(_call(url, "PATCH", f"/exclusions/{exclusion_id}", body)["id"])
+    console.print(call_api(url, "PATCH", f"/exclusions/{exclusion_id}", body)["id"])
 
 
 @app.command("list")
 def list_(
     everything: Annotated[bool, typer.Option("--all", help="Also ended and coming ones.")] = False,
-    url: UrlOption = _HERE,
+    url: UrlOption = HERE,
 ) -> None:
     """List those in force, with how many raises each left out."""
-    found = _call(url, "GET", f"/exclusions?state={'all' if everything else 'in_force'}")
+    found = call_api(url, "GET", f"/exclusions?state={'all' if everything else 'in_force'}")
     table = Table("id", "kind", "subject", "state", "until", "left out", "who", "reason")
     for one in found["exclusions"]:
         columns = (
@@ -105,11 +99,9 @@ def list_(
 
 
 @app.command("show")
-def show(
-    exclusion_id: Annotated[str, typer.Argument(metavar="ID")], url: UrlOption = _HERE
-) -> None:
+def show(exclusion_id: Annotated[str, typer.Argument(metavar="ID")], url: UrlOption = HERE) -> None:
     """Tell one with its versions and what it left out."""
-    one = _call(url, "GET", f"/exclusions/{exclusion_id}")
+    one = call_api(url, "GET", f"/exclusions/{exclusion_id}")
     console.print(one["explanation"]["zh"], one["explanation"]["en"], sep="\n")
     versions = Table("made", "who", "from", "until", "reason", title="历次 Versions")
     for each in one["versions"]:
@@ -134,21 +126,3 @@ def _circle(text: str) -> dict[str, float]:
     except ValueError as exc:
         raise InputError(f"--circle: lon,lat,radius_m was wanted, got {text!r}") from exc
     return {"lon": lon, "lat": lat, "radius_m": radius_m}
-
-
-def _call(url: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    token = api_token(load_settings())
-    try:
-        answer = httpx.request(
-            method,
-            f"{url}{path}",
-            json=body,
-            timeout=_TIMEOUT_S,
-            headers={"Authorization": f"Bearer {token}"},
-        )
-    except httpx.HTTPError as exc:
-        raise ServiceError(f"{url}: no answer ({exc}); is the platform running there?") from exc
-    if answer.is_error:
-        problem = answer.json()
-        raise InputError(f"{method} {path}: {problem['status']} {problem['detail']}")
-    return answer.json()

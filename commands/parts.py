@@ -32,7 +32,7 @@ from core import topics
 from core.city import AltitudeDatum, CameraPose
 from core.clock import Clock, SystemClock
 from core.errors import ServiceError
-from core.ports import Rejection
+from core.ports import Redriven, Rejection
 from core.settings import Settings
 from core.topics import quality_topic, sensor_topic
 from core.units import NS_PER_S, ns_to_rfc3339
@@ -226,9 +226,9 @@ class StreamParts:
         if processed.batch.stamp.wall_ns:
             self.lag_s = (time.monotonic_ns() - processed.batch.stamp.wall_ns) / 1e9
 
-    async def _keep_rejections(self, rejections: Sequence[Rejection]) -> None:
+    async def _keep_rejections(self, rejections: Sequence[Rejection | Redriven]) -> None:
         await asyncio.to_thread(self.store.add_rejections, rejections)
-        self.rejection_count += len(rejections)
+        self.rejection_count += sum(isinstance(one, Rejection) for one in rejections)
 
 
 class ArchiveParts:

@@ -16,7 +16,7 @@ import msgspec
 from core.errors import DecodeError
 from core.exclusions import Exclusion
 from core.grades import INTERNAL, PUBLIC, SENSITIVE
-from core.ledger import Tally
+from core.ledger import Tally, summed
 from core.observations import Stamp
 
 
@@ -130,7 +130,7 @@ def one_record(rounds: Sequence[EventBatch]) -> EventBatch:
         return last
     return msgspec.structs.replace(
         last,
-        tallies=tuple(tally for one in rounds for tally in one.tallies),
+        tallies=summed(tally for one in rounds for tally in one.tallies),
         earlier=tuple(
             msgspec.structs.replace(one, tallies=()) if one.tallies else one for one in before
         ),

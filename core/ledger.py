@@ -34,12 +34,16 @@ def account_of(source: str, received_ns: int) -> Account:
 
 
 class Tally(msgspec.Struct, frozen=True, array_like=True):
-    """How many observations of a source and a minute were accepted, and how many repeated."""
+    """How many observations of a source and a minute were accepted, and how many repeated.
+
+    ``again`` are those of the accepted that were set aside before: the archive has them.
+    """
 
     source: str
     minute_s: int
     accepted: int
     duplicates: int
+    again: int = 0
 
 
 def accounts_of(sources: Iterable[str], received_ns: Iterable[int]) -> Counter[Account]:
@@ -57,7 +61,10 @@ def accounts_of(sources: Iterable[str], received_ns: Iterable[int]) -> Counter[A
 
 
 def tallies(
-    sources: Sequence[str], received_ns: NDArray[np.int64], fresh: NDArray[np.bool_]
+    sources: Sequence[str],
+    received_ns: NDArray[np.int64],
+    fresh: NDArray[np.bool_],
+    again: NDArray[np.bool_] | None = None,
 ) -> tuple[Tally, ...]:
     """Count the rows of a batch.
 
@@ -65,20 +72,50 @@ def tallies(
         sources: Of each row.
         received_ns: Of each row, shape (n,).
         fresh: Whether each row was seen for the first time, shape (n,).
+        again: Whether each row was set aside before, shape (n,); None for no row.
 
     Example:
         >>> tallies(["plain", "plain"], np.array([0, 1]), np.array([True, False]))
-        (Tally(source='plain', minute_s=0, accepted=1, duplicates=1),)
+        (Tally(source='plain', minute_s=0, accepted=1, duplicates=1, again=0),)
         >>> tallies([], np.array([], np.int64), np.array([], np.bool_))
         ()
     """
     minutes = (received_ns // (60 * NS_PER_S)).tolist()
     rows = Counter(zip(sources, minutes, fresh.tolist(), strict=True))
     keys = dict.fromkeys((source, minute) for source, minute, _ in rows)
+    known: Counter[tuple[str, int]] = Counter()
+    if again is not None:
+        known.update((sources[row], minutes[row]) for row in np.flatnonzero(fresh & again).tolist())
     return tuple(
-        Tally(source, 60 * minute, rows[source, minute, True], rows[source, minute, False])
+        Tally(
+            source,
+            60 * minute,
+            rows[source, minute, True],
+            rows[source, minute, False],
+            known[source, minute],
+        )
         for source, minute in keys
     )
+
+
+def summed(parts: Iterable[Tally]) -> tuple[Tally, ...]:
+    """One tally of each source and minute: a batch is posted once under each.
+
+    Example:
+        >>> summed([Tally("plain", 0, 1, 0), Tally("plain", 0, 2, 1), Tally("dji", 0, 1, 0)])[0]
+        Tally(source='plain', minute_s=0, accepted=3, duplicates=1, again=0)
+    """
+    sums: dict[tuple[str, int], Tally] = {}
+    for one in parts:
+        key = (one.source, one.minute_s)
+        held = sums.get(key, Tally(*key, 0, 0))
+        sums[key] = Tally(
+            *key,
+            held.accepted + one.accepted,
+            held.duplicates + one.duplicates,
+            held.again + one.again,
+        )
+    return tuple(sums.values())
 
 
 class Received(msgspec.Struct, frozen=True, array_like=True):

@@ -38,7 +38,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     ``received_ns`` and ``has_device_time`` is False. Positions are WGS 84 degrees; None where
     the message had none (a fixed device is then placed by the register of devices). The
     one-sigma position error is an ellipse: semi axes in metres, azimuth of the major axis in
-    degrees clockwise from north.
+    degrees clockwise from north. ``set_aside`` says that it made the rules fail before: the
+    archive has it from then.
     """
 
     source: Annotated[str, INTERNAL]
@@ -58,6 +59,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     labels: Annotated[dict[str, str], INTERNAL] = {}
     snapshots: Annotated[tuple[str, ...], SENSITIVE] = ()
     topic: Annotated[str, INTERNAL] = ""
+    set_aside: Annotated[bool, INTERNAL] = False
 
     @property
     def id(self) -> str:
@@ -138,7 +140,7 @@ class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs", gc=
     topics: list[str]
     observed: bytes  # int64
     received: bytes  # int64
-    flags: bytes  # uint8: 1 has device time, 2 repeated
+    flags: bytes  # uint8: 1 has device time, 2 repeated, 4 set aside
     positions: bytes  # float64, shape (n, 5): lon, lat, error major, minor, azimuth; NaN unknown
     sequences: bytes  # int64, -1 where the device sends none
     measures: dict[str, SparseFloats]
@@ -184,6 +186,11 @@ class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs", gc=
     def received_ns(self) -> NDArray[np.int64]:
         """Times of receipt, shape (n,)."""
         return np.frombuffer(self.received, np.int64)
+
+    @property
+    def set_aside(self) -> NDArray[np.bool_]:
+        """Rows that made the rules fail before, shape (n,)."""
+        return (np.frombuffer(self.flags, np.uint8) & 4).astype(np.bool_)
 
     @property
     def place(self) -> NDArray[np.float64]:
@@ -236,6 +243,7 @@ class ObservationBatch(msgspec.Struct, frozen=True, kw_only=True, tag="obs", gc=
                 received_ns=received[row],
                 has_device_time=bool(flags[row] & 1),
                 repeated=bool(flags[row] & 2),
+                set_aside=bool(flags[row] & 4),
                 device_sequence=None if sequences[row] < 0 else sequences[row],
                 lon_deg=lon,
                 lat_deg=lat,
@@ -297,7 +305,9 @@ def pack(
         topics=[one.topic for one in observations],
         observed=np.array([one.observed_ns for one in observations], np.int64).tobytes(),
         received=np.array([one.received_ns for one in observations], np.int64).tobytes(),
-        flags=bytes(one.has_device_time | one.repeated << 1 for one in observations),
+        flags=bytes(
+            one.has_device_time | one.repeated << 1 | one.set_aside << 2 for one in observations
+        ),
         positions=np.array(place, np.float64).tobytes(),
         sequences=np.array(
             [-1 if one.device_sequence is None else one.device_sequence for one in observations],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -51,17 +52,29 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True, tag="rejection"):
     ingest_id: str = ""
     sequence: int = 0
 
+    @property
+    def digest(self) -> str:
+        """32 hex digits of what was rejected and why; told again, it is the same."""
+        head = f"{self.topic}\x1f{self.reason}\x1f{self.received_ns}\x1f{self.detail}\x1f".encode()
+        return hashlib.blake2b(head + self.payload, digest_size=16).hexdigest()
+
+
+class Redriven(msgspec.Struct, frozen=True, kw_only=True, tag="redriven"):
+    """What became of a rejection that was sent again: it leaves the quarantine."""
+
+    digest: str
+
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Rejection])
+_DECODER = msgspec.msgpack.Decoder(list[Rejection | Redriven])
 
 
-def encode_rejections(rejections: Sequence[Rejection]) -> bytes:
+def encode_rejections(rejections: Sequence[Rejection | Redriven]) -> bytes:
     """Write rejections as one record of topic ``rejections``."""
     return _ENCODER.encode(list(rejections))
 
 
-def decode_rejections(data: bytes) -> list[Rejection]:
+def decode_rejections(data: bytes) -> list[Rejection | Redriven]:
     """Read a record of topic ``rejections`` back.
 
     Raises:

@@ -9,6 +9,7 @@ MQTT
                                                broadcast itself, or a receiver's JSON, QoS 1
     ``qn/{city}/report/{report_id}``           a citizen's report, plain JSON, QoS 1
     ``qn/{city}/exclusion/{id}``               a permit, works, maintenance or silence, QoS 1
+    ``qn/{city}/redrive/{digest}``             a rejected message that is to be read again, QoS 1
     ``qn/{city}/quality/{source}/{kind}``      how good a source's data is, told hourly, QoS 1
     ``qn/{city}/frame/{camera_id}``            a JPEG in a CBOR envelope, QoS 0
     ``incidents/{area}/{id}``                  what happens to an incident, and what is open
@@ -45,6 +46,7 @@ INGEST_FILTERS: tuple[tuple[str, int], ...] = (
     ("qn/+/remote-id/+", 1),
     ("qn/+/report/+", 1),
     ("qn/+/exclusion/+", 1),
+    ("qn/+/redrive/+", 1),
     ("thing/product/+/osd", 1),
     ("thing/product/+/state", 1),
     ("thing/product/+/events", 1),
@@ -108,6 +110,11 @@ def report_topic(city: str, report_id: str) -> str:
 def exclusion_topic(city: str, exclusion_id: str) -> str:
     """Topic of a permit, planned works, a maintenance window or a silence."""
     return f"qn/{city}/exclusion/{exclusion_id}"
+
+
+def redrive_topic(city: str, digest: str) -> str:
+    """Topic of a rejected message that is to be read again."""
+    return f"qn/{city}/redrive/{digest}"
 
 
 def quality_topic(city: str, source: str, kind: str) -> str:

@@ -32,6 +32,7 @@ from ingest import metrics
 from ingest.gathered import ROUND_BYTES, Gathered, GatheredRound
 from ingest.pipeline import decode_messages
 from ingest.recording.tap import RecordingTap
+from ingest.redrive import open_redrives, redriven
 from ingest.repeats import DeliveryWriter, Repeats
 
 log = logging.getLogger("ingest.bridge")
@@ -194,7 +195,8 @@ class Bridge:
     async def _gather(self, messages: Sequence[RawMessage]) -> None:
         for part in _parts(messages):
             settled = self._repeats.settle(part)
-            observations, rejections = decode_messages(settled, city=self._city)
+            opened, redrives = open_redrives(settled)
+            observations, rejections = decode_messages(opened, city=self._city)
             payload_bytes = sum(len(one.payload) for one in part)
             oldest_ns = min((one.observed_ns for one in observations), default=self.watermark_ns)
             if not self._gathered.has_room(len(observations), payload_bytes, oldest_ns):
@@ -206,6 +208,7 @@ class Bridge:
                 self._advance_to(newest_ns - self._lateness_ns)
             self._gathered.settled += settled
             self._gathered.rejections += rejections
+            self._gathered.redriven += redriven(redrives, rejections)
             # Usually one round; a SenML pack may hold more observations than a record. Cut before
             # they are dealt out, so that a round is the same however many partitions there are.
             for start in range(0, max(1, len(observations)), MAX_BATCH):
@@ -246,6 +249,8 @@ class Bridge:
         try:
             await self._write_rejections(rejections)
             await self._write_observations(gathered)
+            if gathered.redriven:
+                await self._append(topics.REJECTIONS, 0, encode_rejections(gathered.redriven))
             self._meter.count(accounts, len(messages))
             self._meter.cover(first, self.sequence)
             await self._write_meter_if_due()

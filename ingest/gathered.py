@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from core.observations import MAX_BATCH, Observation
-from core.ports import RawMessage, Rejection
+from core.ports import RawMessage, Redriven, Rejection
 
 #: Payload bytes that become one round of records, so that a record stays far below the 8 MiB
 #: that the log on Kafka takes.
@@ -30,6 +30,8 @@ class Gathered:
     def __init__(self) -> None:
         self.rounds: list[GatheredRound] = []
         self.rejections: list[Rejection] = []
+        #: What was sent again out of the quarantine and leaves it.
+        self.redriven: list[Redriven] = []
         self.settled: list[RawMessage] = []
         #: City time and messages as the source gave them; no messages where it was a tick.
         self.carried: list[tuple[int, Sequence[RawMessage]]] = []

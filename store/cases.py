@@ -20,7 +20,7 @@ from core.city import Unit, Worker
 from core.errors import ConflictError, NotFoundError
 from core.events import EventBatch
 from core.incidents import HistoryEntry, Incident, Status
-from core.ports import Rejection
+from core.ports import Redriven, Rejection
 from scenarios.lifecycle import Action, Role
 from scenarios.model import Scenario
 from scenarios.routing import OwnerOf, nobody_owns
@@ -35,7 +35,7 @@ from store.database import Database
 from store.decisions import DecisionTransaction, Policies
 from store.outbox import Outbox
 from store.reader import CaseReader, find_report
-from store.rejections import keep_rejections
+from store.rejections import drop_redriven, keep_rejections
 from store.rows import Judgement, Report
 from store.texts import storable
 from store.things import Thing
@@ -302,8 +302,10 @@ class CaseStore(CaseReader):
             with self._database.write("keeping things") as connection:
                 self._database.upsert(connection, tables.things, rows, newer="observed_ns")
 
-    def add_rejections(self, rejections: Iterable[Rejection]) -> int:
+    def add_rejections(self, rejections: Iterable[Rejection | Redriven]) -> int:
         """Keep what could not be read; one that is kept already is not counted again.
+
+        What was sent again and read leaves.
 
         Returns:
             How many were new.
@@ -312,7 +314,9 @@ class CaseStore(CaseReader):
         if not given:
             return 0
         with self._database.write("keeping rejections") as connection:
-            return keep_rejections(connection, self._database, given, self._max_rejections)
+            kept = [one for one in given if isinstance(one, Rejection)]
+            drop_redriven(connection, [one for one in given if isinstance(one, Redriven)])
+            return keep_rejections(connection, self._database, kept, self._max_rejections)
 
     def prune(self, before_ns: int) -> dict[str, int]:
         """Forget what nobody asks for any more: events that no case took, silent things.

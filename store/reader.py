@@ -250,6 +250,32 @@ class CaseReader:
             found = connection.scalars(statement.limit(check_limit(limit)))
             return [_REJECTION.decode(record) for record in found]
 
+    def rejections_after(
+        self, after: int, upto: int | None, reason: str | None = None, limit: int = 100
+    ) -> list[tuple[int, Rejection]]:
+        """What is in quarantine with its number, the oldest first.
+
+        Args:
+            after: Numbers above this.
+            upto: And up to this; None for all.
+            reason: Only those counted under this word.
+            limit: At most so many.
+        """
+        table = tables.rejections
+        statement = select(table.c.sequence, table.c.record).where(table.c.sequence > after)
+        if upto is not None:
+            statement = statement.where(table.c.sequence <= upto)
+        if reason is not None:
+            statement = statement.where(table.c.reason == reason)
+        statement = statement.order_by(table.c.sequence).limit(check_limit(limit))
+        with self._database.read("reading rejections") as connection:
+            return [(row[0], _REJECTION.decode(row[1])) for row in connection.execute(statement)]
+
+    def newest_rejection(self) -> int:
+        """The number of the newest rejection in quarantine; 0 when there is none."""
+        with self._database.read("reading rejections") as connection:
+            return connection.scalar(select(func.max(tables.rejections.c.sequence))) or 0
+
     def rejection_counts(self) -> dict[str, int]:
         """How many messages were rejected since ever, by reason; evicted ones count too."""
         table = tables.rejection_counts

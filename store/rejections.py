@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 import msgspec
 from sqlalchemy import delete, select
 from sqlalchemy.engine import Connection
 
-from core.ports import Rejection
+from core.ports import Redriven, Rejection
 from store import tables
 from store.database import Database, insert_rows, next_numbers
 from store.texts import storable
@@ -25,7 +24,7 @@ def keep_rejections(
     Returns:
         How many were new.
     """
-    given = {_rejection_digest(one): one for one in rejections}
+    given = {one.digest: one for one in rejections}
     table = tables.rejections
     known = set(connection.scalars(select(table.c.digest).where(table.c.digest.in_(list(given)))))
     fresh = {digest: one for digest, one in given.items() if digest not in known}
@@ -53,6 +52,12 @@ def keep_rejections(
     return len(fresh)
 
 
+def drop_redriven(connection: Connection, redriven: Iterable[Redriven]) -> None:
+    """Let go what was sent again; what is not there, or not any more, is left."""
+    table = tables.rejections
+    connection.execute(delete(table).where(table.c.digest.in_([one.digest for one in redriven])))
+
+
 def _count_rejections(
     connection: Connection, database: Database, rejections: Iterable[Rejection]
 ) -> None:
@@ -73,8 +78,3 @@ def _count_rejections(
             for reason, count in counted.items()
         ],
     )
-
-
-def _rejection_digest(one: Rejection) -> str:
-    head = f"{one.topic}\x1f{one.reason}\x1f{one.received_ns}\x1f{one.detail}\x1f".encode()
-    return hashlib.blake2b(head + one.payload, digest_size=16).hexdigest()

@@ -26,7 +26,7 @@ from core.clock import Clock
 from core.errors import DecodeError, QingniaoError
 from core.events import EventBatch, encode_events
 from core.observations import ObservationBatch, encode_batch
-from core.ports import Rejection, decode_rejections, encode_rejections
+from core.ports import Redriven, Rejection, decode_rejections, encode_rejections
 from geo.tagging import Tagger
 from scenarios.engine import RuleEngine
 from streams.checkpoints import CheckpointStore
@@ -85,7 +85,7 @@ class StreamServices(NamedTuple):
     devices: Mapping[str, Device]
     new_engine: Callable[[], RuleEngine]
     decisions: DecisionWriter
-    store_rejections: Callable[[Sequence[Rejection]], Any]
+    store_rejections: Callable[[Sequence[Rejection | Redriven]], Any]
     observed: Callable[[Processed], None]
     clock: Clock
     new_fences: Callable[[], FenceWatch | None] = lambda: None
@@ -270,6 +270,8 @@ def build_app(
             # The ledger counts it where ingest did; set aside again after a kill, it is the same.
             rejection = msgspec.structs.replace(
                 rejection,
+                # Set aside again, it is not archived again.
+                reason="agent_failed_again" if one.set_aside[0] else "agent_failed",
                 received_ns=int(one.received_ns[0]),
                 source=one.sources[0],
                 ingest_id=one.stamp.ingest_id,

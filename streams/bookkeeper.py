@@ -17,9 +17,9 @@ from core.clock import Clock
 from core.errors import DecodeError, ServiceError
 from core.events import decode_events
 from core.ledger import MeterRecord, account_of, decode_meter, start_of
-from core.ports import LogReader, LogRecord, decode_rejections
+from core.ports import LogReader, LogRecord, Redriven, decode_rejections
 from core.units import NS_PER_S
-from store.archive.postings import ACCEPTED, DUPLICATE, REJECTED, RULES, Frontier, Posting
+from store.archive.postings import ACCEPTED, ARCHIVED, DUPLICATE, REJECTED, RULES, Frontier, Posting
 from store.ledger import KEPT_S, Difference, Ledger
 from streams.archiver import RETRY_S, in_thread
 
@@ -194,17 +194,20 @@ class _Taken:
             where = (ingest, stamp.partition)
             self.frontiers[where] = max(self.frontiers.get(where, new), new)
             for one in batch.tallies:
+                of = (ingest, start, stamp.sequence, one.source, one.minute_s)
                 for account, amount in ((ACCEPTED, one.accepted), (DUPLICATE, one.duplicates)):
                     if amount:
-                        of = (ingest, start, stamp.sequence, one.source, one.minute_s)
                         self.postings.append(Posting(*of, account, amount))
+                if one.again:
+                    # The archive took them when they were set aside, and passes them over now.
+                    self.postings.append(Posting(*of, ARCHIVED, one.again, "again"))
 
     def rejections(self, record: LogRecord) -> None:
         """Take what was rejected by ingest, or set aside by the stream app."""
         with _told_if_unreadable(topics.REJECTIONS, record):
             found: Counter[tuple[str, int, int, str, int, str, str]] = Counter()
             for one in decode_rejections(record.value):
-                if not one.ingest_id:
+                if isinstance(one, Redriven) or not one.ingest_id:
                     continue  # of a record that nobody could read: its rows stay missing
                 source, minute_s = account_of(one.source, one.received_ns)
                 # What the stream app sets aside again after a kill is named by its place in the

@@ -113,7 +113,7 @@ class PartitionWorker:
     def apply(self, offset: int, batch: ObservationBatch) -> Processed:
         """Apply a batch that is, or is part of, the record at an offset."""
         fresh = self._dedup.fresh(batch)
-        counted = tallies(batch.sources, batch.received_ns, fresh)
+        counted = tallies(batch.sources, batch.received_ns, fresh, batch.set_aside)
         duplicate_count = int((~fresh).sum())
         if duplicate_count:
             batch = select_rows(batch, fresh)

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from core.events import EventBatch, one_record
+from core.ledger import summed
 from core.observations import ObservationBatch, decode_batch
 from streams.partition import PartitionWorker, Processed
 from streams.selection import cut_rounds, select_rows
@@ -77,7 +78,7 @@ def _isolate_round(worker: PartitionWorker, offset: int, batch: ObservationBatch
             good = worker.dump()
     parts.append(worker.apply(offset, select_rows(batch, np.zeros(len(batch), np.bool_))))
     events = tuple(event for part in parts for event in part.events.events)
-    tallies = tuple(tally for part in parts for tally in part.events.tallies)
+    tallies = summed(tally for part in parts for tally in part.events.tallies)
     exclusions = tuple(one for part in parts for one in part.events.exclusions)
     together = EventBatch(stamp=batch.stamp, events=events, tallies=tallies, exclusions=exclusions)
     return Isolated(parts, together, poisoned)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from typing import Any
+from collections import Counter
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import JsonBytes, as_json, encoded
+from api.guard import check_token, client_of
+from api.publishing import publish
 from api.query import (
     PAGES,
     PLACES,
@@ -26,7 +31,8 @@ from api.schemas import PROBLEMS, answer
 from api.services import Services
 from core.events import Edge
 from core.incidents import Evidence
-from core.ports import Rejection
+from core.ports import Rejection, encode_rejections
+from core.topics import redrive_topic
 from core.units import ns_to_rfc3339
 from store.documents import join_array
 from store.filters import EventFilter
@@ -44,6 +50,18 @@ _EVENTS = Parameters(
     *PAGES,
 )
 _QUARANTINE = Parameters(Parameter("reason", "Only rejections counted under this word."), PAGES[0])
+
+
+class Redrive(BaseModel):
+    """What of the quarantine is to be read again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    apply: bool = Field(False, description="Only counted unless true")
+    reason: str | None = Field(None, max_length=100, description="Only those counted under this")
+    after: int = Field(0, ge=0, description="Of the answer before")
+    upto: int | None = Field(None, ge=0, description="Of the answer before")
+    limit: int = Field(200, ge=1, le=1000)
 
 
 def build_router(services: Services) -> APIRouter:
@@ -97,6 +115,50 @@ def build_router(services: Services) -> APIRouter:
                 "rejections": [_rejection(one) for one in found],
                 "counts": store.rejection_counts(),
                 "evicted": store.rejections_evicted(),
+            }
+        )
+
+    @router.post(
+        "/quarantine/redrive",
+        tags=["operation"],
+        summary="Have messages of the quarantine read again, the oldest first",
+        description="Needs the token. Each is sent to ingest as it was, with its time of receipt, "
+        "and leaves the quarantine once it is read; what cannot be read now either stays. Sent "
+        "twice, it counts once. `apply: false` only counts. `cut` are those of which the "
+        "quarantine has the first 64 KiB only: they cannot be read again. Go on with `after` and "
+        "`upto` of the answer until `done`.",
+        response_class=JsonBytes,
+    )
+    async def redrive(
+        request: Request,
+        body: Redrive,
+        authorization: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        check_token(authorization, services.token)
+        services.writes.take(client_of(request.scope))
+        upto = body.upto
+        if upto is None:
+            upto = await asyncio.to_thread(store.newest_rejection)
+        found = await asyncio.to_thread(
+            store.rejections_after, body.after, upto, body.reason, body.limit
+        )
+        counts: Counter[str] = Counter()
+        cut = 0
+        for _, one in found:
+            if one.payload_bytes > len(one.payload):
+                cut += 1
+                continue
+            if body.apply:
+                topic = redrive_topic(services.city.name, one.digest)
+                await publish(services, topic, encode_rejections([one]))
+            counts[one.reason] += 1
+        return encoded(
+            {
+                "counts": counts,
+                "cut": cut,
+                "after": found[-1][0] if found else upto,
+                "upto": upto,
+                "done": len(found) < body.limit,
             }
         )
 

@@ -13,7 +13,7 @@ from core.errors import DecodeError
 from core.ledger import UNKNOWN_SOURCE
 from core.observations import Observation
 from core.ports import RawMessage
-from core.topics import topic_matches
+from core.topics import OBSERVATIONS, topic_matches
 from ingest.decoders import (
     chirpstack,
     dji,
@@ -23,6 +23,7 @@ from ingest.decoders import (
     plain,
     remote_id,
     senml,
+    set_aside,
 )
 
 #: Reads a message into observations; raises DecodeError with a reason.
@@ -83,6 +84,8 @@ def decoder_for(topic: str) -> Decoder:
         ...
         core.errors.DecodeError: unknown_topic: no decoder reads 'qn/qingdao/frame/c-1'
     """
+    if topic.startswith(f"{OBSERVATIONS}["):
+        return set_aside.decode
     decoder: Decoder | None = None
     match topic.split("/") if len(topic) <= MAX_TOPIC_CHARS else []:
         case ["qn", city, family, thing] if city and thing:

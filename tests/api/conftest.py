@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ class Site:
     live: LiveState
     folder: Path
     published: list[dict[str, Any]] = field(default_factory=list)
+    #: The same as bytes, and what is no JSON.
+    sent: list[tuple[str, bytes]] = field(default_factory=list)
     publish_error: Exception | None = None
 
     def event(
@@ -117,7 +119,9 @@ def make_site(generated: tuple[City, Tagger], tmp_path: Path) -> Iterator[Callab
             await asyncio.sleep(0)
             if site.publish_error is not None:
                 raise site.publish_error
-            site.published.append(json.loads(payload) | {"topic": topic})
+            site.sent.append((topic, payload))
+            with suppress(ValueError):
+                site.published.append(json.loads(payload) | {"topic": topic})
 
         snapshots = tmp_path / "snapshots"
         snapshots.mkdir(exist_ok=True)

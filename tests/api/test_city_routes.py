@@ -15,7 +15,7 @@ from api.live import CameraState
 from api.query import area_prefix
 from core.city import CameraPose
 from core.events import Edge
-from core.ports import Rejection
+from core.ports import Rejection, decode_rejections
 from geo.camera import FlatGroundProjector
 from geo.crs import wgs84_to_gcj02
 from store.things import Thing
@@ -159,6 +159,41 @@ async def test_quarantine(site: Any, client: httpx.AsyncClient) -> None:
     shown = [(one["payload_encoding"], one["payload_bytes"]) for one in answer["rejections"]]
     assert shown == [("utf-8", 3000), ("base64", 2), ("utf-8", 5)]
     assert answer["rejections"][0]["payload"].startswith("青青")
+
+
+async def test_redrive(site: Any, client: httpx.AsyncClient, auth: dict[str, str]) -> None:
+    def a_rejection(n: int, payload: bytes, more: int = 0) -> Rejection:
+        return Rejection(
+            topic="qn/qingdao/sensor/w",
+            reason="bad_json" if n % 2 else "no_codec",
+            detail="d",
+            payload=payload,
+            payload_bytes=len(payload) + more,
+            received_ns=n,
+        )
+
+    kept = [a_rejection(n, b"%d" % n) for n in range(5)] + [a_rejection(7, b"{", more=1)]
+    site.store.add_rejections(kept)
+
+    async def ask(**body: Any) -> dict[str, Any]:
+        answer = await client.post("/quarantine/redrive", json=body, headers=auth)
+        assert answer.status_code == 200, answer.text
+        return answer.json()  # type: ignore[no-any-return]
+
+    assert (await client.post("/quarantine/redrive", json={})).status_code == 401
+    counted = await ask()
+    assert (counted["counts"], counted["cut"]) == ({"no_codec": 3, "bad_json": 2}, 1)
+    assert (counted["done"], site.sent) == (True, [])
+    first = await ask(apply=True, limit=4)
+    assert (sum(first["counts"].values()), first["done"]) == (4, False)
+    site.store.add_rejections([a_rejection(9, b"comes meanwhile")])
+    rest = await ask(apply=True, limit=4, after=first["after"], upto=first["upto"])
+    assert (rest["counts"], rest["cut"], rest["done"]) == ({"no_codec": 1}, 1, True)
+    assert [topic for topic, _ in site.sent] == [
+        f"qn/{site.city.name}/redrive/{one.digest}" for one in kept[:5]
+    ]
+    assert [decode_rejections(payload) for _, payload in site.sent] == [[one] for one in kept[:5]]
+    assert (await ask(reason="no_codec"))["counts"] == {"no_codec": 3}
 
 
 async def test_scenarios(client: httpx.AsyncClient) -> None:

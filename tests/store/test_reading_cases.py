@@ -12,7 +12,7 @@ import pytest
 from core.errors import InputError, ServiceError, SettingsError
 from core.events import Edge
 from core.incidents import Severity, Status
-from core.ports import Rejection
+from core.ports import Redriven, Rejection
 from scenarios.steps import Step
 from store.cases import CaseStore
 from store.database import migrate
@@ -204,6 +204,20 @@ def test_rejections_are_bounded_and_counted(open_store: Callable[..., CaseStore]
     assert [one.received_ns for one in store.list_rejections()] == [12, 11, 10, 7]
     assert store.list_rejections("too_old") == [a_rejection(7, "too_old")]
     assert store.figures()["rejections"] == 7
+
+
+def test_what_was_sent_again_leaves(open_store: Callable[..., CaseStore]) -> None:
+    store = open_store()
+    store.add_rejections([a_rejection(n) for n in range(5)])
+    numbered = store.rejections_after(0, None)
+    assert [number for number, _ in numbered] == sorted(number for number, _ in numbered)
+    assert store.newest_rejection() == numbered[-1][0]
+    assert store.rejections_after(numbered[0][0], numbered[-2][0]) == numbered[1:-1]
+    # What was sent again and read leaves; told twice, or of what is not there, nothing happens.
+    gone = [Redriven(digest=numbered[0][1].digest), Redriven(digest="0" * 32)]
+    for _ in range(2):
+        assert store.add_rejections(gone) == 0
+        assert store.rejections_after(0, None) == numbered[1:]
 
 
 def test_figures(filled: CaseStore) -> None:

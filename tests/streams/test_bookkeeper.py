@@ -21,9 +21,10 @@ from core.clock import ManualClock
 from core.errors import ServiceError
 from core.events import EventBatch, encode_events
 from core.ledger import tallies
-from core.observations import decode_batch
+from core.observations import decode_batch, encode_batch
 from core.ports import LogRecord, RawMessage, Rejection, encode_rejections
 from core.settings import load_settings
+from core.topics import redrive_topic
 from core.units import NS_PER_S
 from geo.city import City, load_city
 from geo.tagging import Tagger
@@ -310,6 +311,74 @@ async def test_what_makes_the_rules_fail_is_accounted_for_and_archived(platform:
     (line,) = platform.ledger.totals(0, 2**40)
     assert (line.received, line.accepted, line.rejected) == (3, 2, {"agent_failed": 1})
     assert (line.archived, line.missing, line.unarchived) == (3, 0, 0)
+
+
+async def set_aside(platform: Platform, rules_fail_on: int) -> list[Rejection]:
+    """Apply what is new as the stream app does when one reading makes the rules fail."""
+    aside: list[Rejection] = []
+    for number, worker in enumerate(platform.workers):
+        for record in await platform.log.fetch(
+            topics.OBSERVATIONS, number, worker.position.applied_offset + 1
+        ):
+            batch = decode_batch(record.value)
+            bad = np.frombuffer(batch.sequences, np.int64) == rules_fail_on
+            processed = worker.apply(record.offset, select_rows(batch, ~bad))
+            for row in np.flatnonzero(bad).tolist():
+                one = select_rows(batch, np.arange(len(batch)) == row)
+                where = f"observations[{number}]@{record.offset}"
+                aside.append(
+                    Rejection(
+                        topic=f"{where} {one.topics[0]} {one.ids[0]}",
+                        reason="agent_failed_again" if one.set_aside[0] else "agent_failed",
+                        detail="ZeroDivisionError",
+                        payload=(payload := encode_batch(one)),
+                        payload_bytes=len(payload),
+                        received_ns=int(one.received_ns[0]),
+                        source=one.sources[0],
+                        ingest_id=batch.stamp.ingest_id,
+                        sequence=batch.stamp.sequence,
+                    )
+                )
+                record_ = encode_rejections(aside[-1:])
+                await platform.log.append(topics.REJECTIONS, 0, record_, key=None)
+            value = encode_events(processed.events)
+            await platform.log.append(topics.EVENTS, 0, value, key=None)
+    await platform.archive()
+    await platform.bookkeeper.read_once()
+    return aside
+
+
+async def test_the_books_balance_through_redrives(platform: Platform) -> None:
+    """Set aside, sent again and set aside again, sent again and read, sent once more."""
+
+    def envelope(one: Rejection) -> RawMessage:
+        return RawMessage(
+            topic=redrive_topic("c", one.digest),
+            payload=encode_rejections([one]),
+            received_ns=EPOCH_NS + 3600 * NS_PER_S,
+            qos=1,
+        )
+
+    def line() -> Line:
+        (found,) = platform.ledger.totals(0, 2**40)
+        assert (found.missing, found.unarchived, found.in_flight) == (0, 0, 0)
+        return found
+
+    await platform.ingest([reading(0), reading(1)], [reading(2)])
+    (first,) = await set_aside(platform, rules_fail_on=1)
+    assert (line().received, line().accepted, line().archived) == (3, 2, 3)
+    await platform.ingest([envelope(first)])
+    (second,) = await set_aside(platform, rules_fail_on=1)
+    assert line().rejected == {"agent_failed": 1, "agent_failed_again": 1}
+    await platform.ingest([envelope(second)])
+    assert await set_aside(platform, rules_fail_on=-1) == []
+    assert (line().accepted, line().duplicate) == (3, 0)
+    await platform.ingest([envelope(second), envelope(first)])
+    assert await set_aside(platform, rules_fail_on=-1) == []
+    assert (line().received, line().accepted, line().duplicate) == (7, 3, 2)
+    assert platform.ledger.differences(0, 2**40) == []
+    # The archive has each once.
+    assert platform.writer.catalog.totals().observations == 3
 
 
 async def test_a_record_that_only_the_archive_did_not_get(platform: Platform) -> None:

@@ -61,3 +61,6 @@ def test_the_rest_is_as_if_the_bad_had_never_been(city: City, bad: list[bool]) -
     ]
     assert {one.id for one in found.events.events} == {one.id for one in wanted.events.events}
     assert broken.position == whole.position
+    # The ledger posts one tally for each source and minute.
+    assert set(found.events.tallies) == set(wanted.events.tallies)
+    assert len(found.events.tallies) == len(wanted.events.tallies)
