@@ -27,7 +27,8 @@ def agreeing(
 
     They agree where they are near each other, errors taken into account as in correlation, and
     the one went on not longer than ``within_s`` before the other began. A scenario that asks for
-    no other, a rule that needs none and a citizen's report have enough in themselves.
+    no other, a rule that needs none and a citizen's report have enough in themselves; what waits
+    near them is part of their case all the same.
 
     Args:
         event: A raise that no case takes.
@@ -35,8 +36,9 @@ def agreeing(
         waiting: Raises of the scenario that are no case, the first first.
     """
     asked = scenario.corroborate
-    if asked is None or event.rule == scenario.report_rule or event.rule in asked.alone:
+    if asked is None:
         return ()
+    enough = event.rule == scenario.report_rule or event.rule in asked.alone
     within_ns = seconds_to_ns(asked.within_s)
     found = []
     for one in waiting:
@@ -45,7 +47,7 @@ def agreeing(
         if near and event.began_ns - last_ns <= within_ns:
             found.append(one)
     voices = {_voice(one, asked.of) for one in (event, *(each.raised for each in found))}
-    return found if len(voices) >= asked.at_least else None
+    return found if enough or len(voices) >= asked.at_least else None
 
 
 def _voice(event: Event, of: Independent) -> str:

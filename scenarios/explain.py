@@ -198,6 +198,10 @@ def describe_rule(rule: Rule) -> Text:
         within = duration_text(rule.sequence.within_s)
         zh.append(f"此前 {within.zh}内依次出现 {len(rule.sequence.steps)} 项前兆")
         en.append(f"after {len(rule.sequence.steps)} steps within {within.en}")
+    if rule.exclude is not None:
+        subjects = ", ".join((*rule.exclude.permit, *rule.exclude.works))
+        zh.append(f"且无相应许可或计划作业（{subjects}）")
+        en.append(f"with no permit or planned works for it ({subjects})")
     lasting = ""
     if rule.absent:
         silent = duration_text(rule.for_s)

@@ -58,6 +58,16 @@ def test_the_second_voice_opens_it_with_the_word_of_both(store: CaseStore, make:
     assert case["source_count"] == 3
 
 
+def test_a_report_opens_it_with_what_waits_there(store: CaseStore, make: Any) -> None:
+    store.apply([make.batch(make.event(10, began_s=10))], 0)
+    report = make.event(60, began_s=60, thing="report/1", rule="road-flooding/report")
+    store.apply([make.batch(report)], 0)
+    [case] = cases(store)
+    assert (case["source_count"], case["event_count"]) == (2, 2)
+    assert case["began_at"] == "2026-01-01T02:00:10.000Z"
+    assert all(one["incident_id"] == case["id"] for one in events(store).values())
+
+
 def test_one_voice_alone_is_never_a_case(store: CaseStore, make: Any) -> None:
     rounds = [
         make.batch(make.event(10, began_s=10)),
