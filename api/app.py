@@ -26,6 +26,7 @@ from api.routes import (
     kpis,
     ledger,
     observations,
+    ogc,
     photos,
     platform,
     quality,
@@ -55,6 +56,7 @@ _ROUTES = (
     reports,
     exclusions,
     city_map,
+    ogc,
     platform,
 )
 

@@ -33,6 +33,10 @@ class TooLargeError(errors.QingniaoError):
     """The body is larger than is accepted."""
 
 
+class ParameterError(errors.InputError):
+    """A parameter of a request that a standard wants answered with 400."""
+
+
 class TooManyError(errors.QingniaoError):
     """More requests than are accepted; ``retry_after_s`` says when to come back."""
 
@@ -86,6 +90,10 @@ TABLE: tuple[tuple[type[Exception], Problem], ...] = (
     (
         errors.StateError,
         Problem(HTTPStatus.CONFLICT, "state", "Not in the present state", "当前状态不允许"),
+    ),
+    (
+        ParameterError,
+        Problem(HTTPStatus.BAD_REQUEST, "parameter", "A parameter is wrong", "请求参数有误"),
     ),
     (
         errors.InputError,

@@ -88,24 +88,32 @@ class Layer:
         return values
 
     def geojson(self) -> bytes:
-        """The layer as a GeoJSON FeatureCollection, made once; coordinates to 1e-7 degrees."""
-        return self._geojson
+        """The layer as a GeoJSON FeatureCollection; coordinates to 1e-7 degrees."""
+        return (
+            '{"type":"FeatureCollection","features":[' + ",\n".join(self.features) + "]}\n"
+        ).encode()
 
     @cached_property
-    def _geojson(self) -> bytes:
+    def features(self) -> list[str]:
+        """Each feature as GeoJSON, in their order; made once."""
         shapes = shapely.to_geojson(shapely.transform(self.geometries, lambda x: x.round(7)))
         names = [name for name in self.frame.columns if name != "geometry"]
         columns = [self.frame[name].tolist() for name in names]
-        features = []
+        made = []
         for shape, *values in zip(shapes, *columns, strict=True):
             properties = json.dumps(
-                dict(zip(names, map(_plain, values), strict=True)), ensure_ascii=False
+                dict(zip(names, map(plain_value, values), strict=True)), ensure_ascii=False
             )
-            features.append(
+            made.append(
                 f'{{"type":"Feature","id":{json.dumps(values[0], ensure_ascii=False)},'
                 f'"properties":{properties},"geometry":{shape}}}'
             )
-        return ('{"type":"FeatureCollection","features":[' + ",\n".join(features) + "]}\n").encode()
+        return made
+
+    @cached_property
+    def tree(self) -> shapely.STRtree:
+        """An index of the geometries by their boxes; made once."""
+        return shapely.STRtree(self.geometries)
 
 
 def build_layer(
@@ -442,13 +450,13 @@ def _check_volumes(layer_id: str, ids: Sequence[str], data: Mapping[str, Any]) -
 def _content_version(data: Mapping[str, Any], shapes: NDArray[np.object_]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name, column in data.items():
-        digest.update(json.dumps([name, [_plain(value) for value in column]]).encode())
+        digest.update(json.dumps([name, [plain_value(value) for value in column]]).encode())
     for wkb in shapely.to_wkb(shapes, byte_order=1):
         digest.update(wkb)
     return digest.hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A cell as JSON can say it."""
     if isinstance(value, np.generic):
         value = value.item()

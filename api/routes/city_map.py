@@ -109,18 +109,14 @@ def build_router(services: Services) -> APIRouter:
                     "feature_count": len(layer),
                     "url": f"/layers/{layer.id}",
                 }
-                for layer in _layers(services).values()
+                for layer in layers_now(services).values()
             ]
         )
 
     @router.get("/layers/{layer_id}", summary="A layer as GeoJSON", response_class=JsonBytes)
     def get_layer(request: Request, layer_id: str) -> Response:
         _NONE.read(request)
-        layers = _layers(services)
-        layer = layers.get(layer_id)
-        if layer is None:
-            known = ", ".join(layers)
-            raise NotFoundError(f"layer {layer_id[:80]!r}: there is none with this id; {known}")
+        layer = find_layer(services, layer_id)
         headers = {"ETag": f'"{layer.version}"', "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
@@ -175,9 +171,22 @@ def build_router(services: Services) -> APIRouter:
     return router
 
 
-def _layers(services: Services) -> dict[str, Layer]:
+def layers_now(services: Services) -> dict[str, Layer]:
     """The layers that count now."""
     return map_at(services, services.clock.now_ns())[1].layers
+
+
+def find_layer(services: Services, layer_id: str) -> Layer:
+    """The version of a layer that counts now.
+
+    Raises:
+        NotFoundError: There is no such layer; lists those that there are.
+    """
+    layers = layers_now(services)
+    if layer_id not in layers:
+        known = ", ".join(layers)
+        raise NotFoundError(f"layer {layer_id[:80]!r}: there is none with this id; {known}")
+    return layers[layer_id]
 
 
 def map_at(services: Services, time_ns: int) -> tuple[Tagger, City]:

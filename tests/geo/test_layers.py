@@ -208,7 +208,7 @@ def test_geojson_out_is_made_once_and_reads_back(tmp_path: Path) -> None:
         ceiling_m=[float("inf")],
         datum=["agl"],
     )
-    assert layer.geojson() is layer.geojson()
+    assert layer.features is layer.features
     feature = json.loads(layer.geojson())["features"][0]
     assert feature["id"] == "a-1"
     assert feature["properties"] == {
