@@ -84,8 +84,12 @@ def bench_latency(lasting: Lasting) -> tuple[list[Figure], list[str]]:
                 if why:
                     notes.append(f"skipped: incidents on Kafka: {why}")
                 else:
-                    incidents = _incidents_on(folder / "on-kafka", address, settings, lasting)
-                    figures += _incident_figures("Kafka and PostgreSQL", incidents, goals=False)
+                    try:
+                        found = _incidents_on(folder / "on-kafka", address, settings, lasting)
+                    except RuntimeError as error:  # the other figures are still worth telling
+                        notes.append(f"failed: incidents on Kafka: {error}")
+                    else:
+                        figures += _incident_figures("Kafka and PostgreSQL", found, goals=False)
         finally:
             broker.stop()
     return figures, notes
