@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from core.city import AltitudeDatum
 from core.errors import DecodeError, GeometryError
 from core.units import NS_PER_S, seconds_to_ns
 from geo import fence_kernels as kernels
 from geo.fences import CHINA_OFFSET_S, Code, FenceSet, Transition
+from geo.waiting_positions import Positions, WaitingPositions
 
 #: Version of the layout that :meth:`FenceTracker.dump` writes.
 STATE_VERSION = 2
@@ -37,6 +38,9 @@ MOST_EXPECTED = 100_000
 MOST_MARGIN_M = 500.0
 
 _DATUMS = tuple(AltitudeDatum)
+
+#: Of a waiting position: lon, lat, margin, three speeds, heights by datum.
+_PLACE_WIDTH = 6 + len(_DATUMS)
 _WIDTH = kernels.HEIGHTS + len(_DATUMS)
 _ROOM = 64
 
@@ -72,14 +76,6 @@ class _Label(NamedTuple):
     fence_id: str
     kind: str
     version: str
-
-
-class _Held(NamedTuple):
-    """Positions as columns."""
-
-    times: NDArray[np.int64]
-    things: NDArray[np.int64]
-    places: NDArray[np.float64]  # lon, lat, margin, speeds, heights by datum
 
 
 class _Expected(msgspec.Struct, array_like=True):
@@ -172,7 +168,7 @@ class FenceTracker:
         self._expected: dict[tuple[str, str], _Expected] = {}
         self._untold: list[Crossing] = []
         self._allowed = np.empty(0, np.int64)
-        self._held = _no_positions()
+        self._held = WaitingPositions(_PLACE_WIDTH, self._settle_ns)
         self._used = np.zeros(_ROOM, np.bool_)
         self._last_ns = np.full(_ROOM, kernels.NEVER)
         self._state = np.full((_ROOM, _WIDTH), np.nan)
@@ -192,7 +188,7 @@ class FenceTracker:
     @property
     def held_count(self) -> int:
         """Positions that wait for their order."""
-        return len(self._held.times)
+        return len(self._held)
 
     @property
     def unsure_count(self) -> int:
@@ -286,7 +282,7 @@ class FenceTracker:
             return True
         if self._is_timed and np.any(self._heads >= 0):
             return True
-        earliest_ns = int(self._held.times.min(initial=np.iinfo(np.int64).max))
+        earliest_ns = self._held.earliest_ns
         until = (one.until_ns for one in self._expected.values())
         return watermark_ns >= min(until, default=earliest_ns) or watermark_ns >= earliest_ns
 
@@ -305,10 +301,10 @@ class FenceTracker:
         heights: Mapping[AltitudeDatum, ArrayLike] | None,
         error_m: ArrayLike | None,
         speeds_mps: ArrayLike | None,
-    ) -> _Held:
+    ) -> Positions:
         n = len(thing_ids)
         times = np.asarray(times_ns, dtype=np.int64)
-        places = np.full((n, 6 + len(_DATUMS)), np.nan)
+        places = np.full((n, _PLACE_WIDTH), np.nan)
         try:
             places[:, 0] = lon_deg
             places[:, 1] = lat_deg
@@ -330,8 +326,8 @@ class FenceTracker:
             things = np.array([self._row(thing) for thing in thing_ids], np.int64)
         good = np.isfinite(places[:, 0]) & np.isfinite(places[:, 1]) & (things >= 0)
         if not good.all():
-            return _Held(times[good], things[good], places[good])
-        return _Held(times, things, places)
+            return Positions(times[good], things[good], places[good])
+        return Positions(times, things, places)
 
     def _row(self, thing_id: str) -> int:
         row = self._rows.get(thing_id)
@@ -382,24 +378,23 @@ class FenceTracker:
         self._free[0] = old
         self._free[1] += room - old
 
-    def _settled(self, fresh: _Held) -> _Held:
-        """Positions whose order is certain, by time; the rest is held."""
+    def _settled(self, fresh: Positions) -> Positions:
+        """Positions whose order is certain, by time; the rest waits."""
         if self._settle_ns == 0:
             if (fresh.times[1:] >= fresh.times[:-1]).all():
                 return fresh
-            return _chosen(fresh, np.argsort(fresh.times, kind="stable"))
-        held = _joined(self._held, fresh)
-        newest = np.full(len(self._last_ns), kernels.NEVER)
-        np.maximum.at(newest, held.things, held.times)
-        certain = held.times + self._settle_ns <= newest[held.things]
-        certain |= held.times <= self._watermark_ns
-        self._held = _chosen(held, ~certain)
-        one = _chosen(held, certain)
+            return fresh.chosen(np.argsort(fresh.times, kind="stable"))
+        self._held.add(fresh)
+        return self._in_time()
+
+    def _in_time(self) -> Positions:
+        """What of the waiting is certain by now, by time."""
+        one = self._held.take_certain(self._watermark_ns)
         # Of two places at one instant the same one counts, whichever came first.
         places = one.places
-        return _chosen(one, np.lexsort((places[:, 1], places[:, 0], one.things, one.times)))
+        return one.chosen(np.lexsort((places[:, 1], places[:, 0], one.things, one.times)))
 
-    def _follow(self, one: _Held, found: list[Crossing]) -> None:
+    def _follow(self, one: Positions, found: list[Crossing]) -> None:
         n = len(one.times)
         if not n:
             return
@@ -436,8 +431,8 @@ class FenceTracker:
         if watermark_ns <= self._watermark_ns:
             return
         self._watermark_ns = watermark_ns
-        if len(self._held.times):
-            self._follow(self._settled(_no_positions()), found)
+        if len(self._held):
+            self._follow(self._in_time(), found)
         sweep = watermark_ns - self._swept_ns >= self._lost_ns // 8 or self._swept_ns < 0
         if self._is_timed or sweep:
             first = 0
@@ -483,7 +478,7 @@ class FenceTracker:
         """Evict things that were last heard of before an instant."""
         count = len(self._names)
         waiting = np.zeros(count, np.bool_)
-        waiting[self._held.things] = True
+        waiting[self._held.all().things] = True
         gone = self._used[:count] & (self._last_ns[:count] <= before_ns) & ~waiting
         gone &= self._heads[:count] < 0
         rows = np.flatnonzero(gone)
@@ -492,6 +487,7 @@ class FenceTracker:
         for row in rows.tolist():
             del self._rows[self._names[row]]
             self._names[row] = ""
+        self._held.forget(rows)
         self._free_rows += rows.tolist()
         self._used[rows] = False
         self._last_ns[rows] = kernels.NEVER
@@ -583,8 +579,7 @@ class FenceTracker:
     def dump(self) -> bytes:
         """The whole state as bytes."""
         columns: dict[str, Any] = {name: getattr(self, f"_{name}") for name in _COLUMNS}
-        columns |= {"held_times": self._held.times, "held_things": self._held.things}
-        columns["held_places"] = self._held.places
+        columns |= {f"held_{name}": one for name, one in self._held.all()._asdict().items()}
         return msgspec.msgpack.encode(
             _State(
                 STATE_VERSION,
@@ -621,11 +616,12 @@ class FenceTracker:
         for name, (dtype, width) in _COLUMNS.items():
             column = np.frombuffer(state.columns[name], dtype).copy()
             setattr(self, f"_{name}", column.reshape(-1, width) if width else column)
-        self._held = _Held(
+        held = Positions(
             np.frombuffer(state.columns["held_times"], np.int64),
             np.frombuffer(state.columns["held_things"], np.int64),
-            np.frombuffer(state.columns["held_places"], np.float64).reshape(-1, 6 + len(_DATUMS)),
+            np.frombuffer(state.columns["held_places"], np.float64).reshape(-1, _PLACE_WIDTH),
         )
+        self._held.add(held)
         self._names = state.names
         self._free_rows = state.free_rows
         self._rows = {name: row for row, name in enumerate(self._names) if self._used[row]}
@@ -652,19 +648,6 @@ _COLUMNS: dict[str, tuple[Any, int]] = {
     "slot_flags": (np.uint8, 0),
     "free": (np.int32, 0),
 }
-
-
-def _no_positions() -> _Held:
-    nothing = np.empty(0, np.int64)
-    return _Held(nothing, nothing, np.empty((0, 6 + len(_DATUMS))))
-
-
-def _chosen(one: _Held, which: NDArray[Any]) -> _Held:
-    return _Held(*(column[which] for column in one))
-
-
-def _joined(one: _Held, other: _Held) -> _Held:
-    return _Held(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
 
 
 def _in_order(found: Iterable[Crossing]) -> list[Crossing]:
