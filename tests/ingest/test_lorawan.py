@@ -100,6 +100,14 @@ def test_people_counters_send_what_they_kept() -> None:
         (1_700_000_060, {"region_1_occupied": 1.0, "region_2_occupied": 0.0}),
     ]
     assert decoded.measures == {}
+    both = bytes.fromhex("20ce 00f15365 01 03 02 0002  20ce 00f15365 10 0500 0400")
+    decoded, _ = milesight.decode_payload(both + bytes.fromhex("10f7 0100 0200"), "vs121")
+    assert [one.measures for one in decoded.history] == [
+        {"people_count_all": 3.0, "region_count": 2.0, "region_1_occupied": 0.0,
+         "region_2_occupied": 1.0},
+        {"people_total_in_count": 5.0, "people_total_out_count": 4.0},
+    ]  # fmt: skip
+    assert decoded.measures == {"line_period_in_count": 1.0, "line_period_out_count": 2.0}
     with pytest.raises(DecodeError):
         milesight.decode_payload(bytes.fromhex("20ce00f153657701020304"), "vs133")
 

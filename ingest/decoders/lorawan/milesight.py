@@ -450,24 +450,70 @@ def _occupied_regions(payload: bytes, at: int, into: Decoded) -> int:
     return at + 4
 
 
+_VS121_IN_OUT = "people_in:u16=people_period_in_count + people_out:u16=people_period_out_count"
+_VS121_TOTAL = (
+    "people_total_in:u16=people_total_in_count + people_total_out:u16=people_total_out_count"
+)
+_VS121_LINE = "line_in:u16=line_period_in_count + line_out:u16=line_period_out_count"
+
+
+def _ways(row: str, columns: str) -> str:
+    return " + ".join(f"{row}_to_{to}:u16" for to in columns)
+
+
+#: Kept readings of a VS121 by their code; how many are in which regions is 1.
+_VS121_KEPT = {
+    0x02: _VS121_IN_OUT,
+    0x03: "people_count_max:u8",
+    **{0x04 + part: _region_counts("", 1 + 4 * part) for part in range(4)},
+    **{
+        0x08 + 2 * row + half: _ways("abcd"[row], ("ab", "cd")[half])
+        for row in range(4)
+        for half in range(2)
+    },
+    0x10: _VS121_TOTAL,
+    0x11: "_:1 + dwell_time_avg:u16=dwell_mean_s + dwell_time_max:u16=dwell_max_s",
+    0x12: _VS121_LINE,
+}
+
+
+def _kept(read: Reader, payload: bytes, at: int, into: Decoded) -> int:
+    """A kept reading that a reader reads, behind its time and its code."""
+    found = Decoded()
+    end = read(payload, at + 5, found)
+    found.fields["timestamp"] = found.measures["timestamp"] = unpack("u32", payload, at)
+    keep(parse_spec(TIME), found, into)
+    return end
+
+
+def _past_vs121(payload: bytes, at: int, into: Decoded) -> int:
+    """One kept reading; a byte says which."""
+    need(payload, at, 5)
+    code = payload[at + 4]
+    if code == 0x01:
+        return _kept(_occupied_regions, payload, at, into)
+    spec = _VS121_KEPT.get(code)
+    if spec is None:
+        raise DecodeError("unknown_payload", f"no kept reading {code:#04x}: {payload[:48].hex()}")
+    return read_entry(f"{TIME} + _:1 + {spec}", payload, at, into)
+
+
 _VS121: Table = {
     **ATTRIBUTES,
     (0xFF, 0x01): "protocol_version:u8",
     (0xFF, 0x09): _text("hardware_version", 2, "plain"),
     (0xFF, 0x1F): _text("firmware_version", 4, "dotted"),
     (0x04, 0xC9): _occupied_regions,
-    (0x05, 0xCC): "people_in:u16=people_period_in_count + people_out:u16=people_period_out_count",
+    (0x05, 0xCC): _VS121_IN_OUT,
     (0x06, 0xCD): "people_count_max:u8",
-    (0x07, 0xD5): " + ".join(f"region_{n}_count:u8" for n in range(1, 9)),
-    (0x08, 0xD5): " + ".join(f"region_{n}_count:u8" for n in range(9, 17)),
-    **{
-        (0x09 + row, 0xDA): " + ".join(f"{'abcd'[row]}_to_{to}:u16" for to in "abcd")
-        for row in range(4)
-    },
-    (0x0D, 0xCC): "people_total_in:u16=people_total_in_count + "
-    "people_total_out:u16=people_total_out_count",
+    (0x07, 0xD5): " + ".join(_region_counts("", first) for first in (1, 5)),
+    (0x08, 0xD5): " + ".join(_region_counts("", first) for first in (9, 13)),
+    **{(0x09 + row, 0xDA): _ways("abcd"[row], "abcd") for row in range(4)},
+    (0x0D, 0xCC): _VS121_TOTAL,
     (0x0E, 0xE4): _DWELL,
     (0x0F, 0x85): "timestamp:u32",
+    (0x10, 0xF7): _VS121_LINE,
+    (0x20, 0xCE): _past_vs121,
 }
 _VS132: Table = {
     **ATTRIBUTES,
@@ -505,11 +551,7 @@ def _past_presence(payload: bytes, at: int, into: Decoded) -> int:
     if payload[at + 4] == 0:
         spec = f"{TIME} + _:1 + people_total_counts:u16=people_count"
         return read_entry(spec, payload, at, into)
-    found = Decoded()
-    end = _watched_regions(payload, at + 5, found)
-    found.fields["timestamp"] = found.measures["timestamp"] = unpack("u32", payload, at)
-    keep(parse_spec(TIME), found, into)
-    return end
+    return _kept(_watched_regions, payload, at, into)
 
 
 _VS321: Table = _table(
