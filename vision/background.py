@@ -40,7 +40,7 @@ _DAYLIGHT_LEVEL = 90.0
 _LEAST_LIGHT = 0.3
 
 #: What has stood for some seconds is judged by their mean, which has a third of the noise.
-_LEAST_MEAN_DIFFERENCE = 12.0
+_LEAST_MEAN_DIFFERENCE = 15.0
 _MEAN_SIGMAS = 3.0
 
 #: A silence of the camera counts as no more than this.

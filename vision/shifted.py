@@ -13,6 +13,9 @@ REACH_PX = 8
 
 _LEAST_CORRELATION = 0.85
 
+#: Share of the difference that a shift may leave, as it is not of whole pixels.
+_MOST_LEFT_RATIO = 0.5
+
 #: Grey values of structure below which a correlation is that of the noise.
 _LEAST_STRUCTURE = 4.0
 
@@ -36,6 +39,10 @@ def only_shifted(now: Image, then: Image, changed: NDArray[np.bool_]) -> bool:
         >>> moved = (now != then).any(axis=2)
         >>> only_shifted(now, then, moved), only_shifted(bag, then, (bag != then).any(axis=2))
         (True, False)
+        >>> red = then.copy()
+        >>> red[10:20, 18:21] = (60, 60, 250)
+        >>> only_shifted(red, then, (red != then).any(axis=2))
+        False
 
     Source:
         Correlation under a mask as cv2.matchTemplate.
@@ -57,4 +64,23 @@ def only_shifted(now: Image, then: Image, changed: NDArray[np.bool_]) -> bool:
         cv2.TM_CCOEFF_NORMED,
         mask=mask.astype(np.float32),
     )
-    return float(np.nan_to_num(alike, nan=0.0, posinf=0.0).max()) >= _LEAST_CORRELATION
+    _, best, _, (right, down) = cv2.minMaxLoc(np.nan_to_num(alike, nan=0.0, posinf=0.0))
+    if best < _LEAST_CORRELATION:
+        return False
+    # The rim is much the same anyway, and grey says nothing of colours: look at the region
+    # itself, but for what the shift brought in over the picture's border.
+    rows, columns = np.nonzero(changed)
+    from_rows, from_columns = rows + down - REACH_PX, columns + right - REACH_PX
+    known = (from_rows >= 0) & (from_rows < changed.shape[0])
+    known &= (from_columns >= 0) & (from_columns < changed.shape[1])
+    if 2 * np.count_nonzero(known) < len(rows):
+        return True
+    here = now[rows[known], columns[known]]
+    unshifted = _apart(here, then[rows[known], columns[known]])
+    shifted = _apart(here, then[from_rows[known], from_columns[known]])
+    return shifted <= _MOST_LEFT_RATIO * unshifted
+
+
+def _apart(one: Image, other: Image) -> float:
+    """Mean difference of pixels, shape (n, 3), of the channel that differs most."""
+    return float(np.abs(one.astype(np.int16) - other.astype(np.int16)).max(axis=1).mean())
