@@ -9,7 +9,7 @@ from core.errors import LayerError
 from geo.sources.geozones import is_ed269, is_ed318, read_ed269, read_ed318
 from geo.sources.openair import looks_like_openair, read_openair
 from geo.sources.table import SourceTable
-from geo.sources.vector import read_geojson, read_vector_file
+from geo.sources.vector import decode_text, read_geojson, read_vector_file
 
 _JSON_SUFFIXES = frozenset({".json", ".geojson"})
 _TEXT_SUFFIXES = frozenset({".txt", ".openair", ".air"})
@@ -32,14 +32,14 @@ def read_source(path: Path, *, layer_name: str | None = None, where: str = "") -
         raise LayerError(f"{where}: there is no such file")
     suffix = path.suffix.lower()
     if suffix in _TEXT_SUFFIXES:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = decode_text(path.read_bytes())
         if not looks_like_openair(text):
             raise LayerError(f"{where}: OpenAir was wanted of a text file, got other text")
         return read_openair(text, where)
     if suffix not in _JSON_SUFFIXES:
         return read_vector_file(path, layer_name, where)
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(decode_text(path.read_bytes()))
     except (ValueError, OSError) as exc:
         raise LayerError(f"{where}: cannot be read as a map layer: {exc}") from exc
     if is_ed269(document):
