@@ -141,12 +141,15 @@ class MqttFeed:
         """Publish the lines there are, up to a number; whether there were any."""
         account = self._account
         found = False
-        while lines := await self._tail.after(self._after):
+        while True:
+            generation = account.generation
+            lines = await self._tail.after(self._after)
+            if generation != account.generation:
+                continue  # asked meanwhile to go on elsewhere
             if until is not None:
                 lines = [line for line in lines if line.sequence <= until]
-                if not lines:
-                    break
-            generation = account.generation
+            if not lines:
+                return found
             skipped = lines[0].sequence - self._after - 1
             messages = [message for line in lines for message in self._messages(line)]
             started_s = asyncio.get_running_loop().time()
@@ -162,7 +165,6 @@ class MqttFeed:
             account.reached(lines[-1].sequence)
             self._told(True, f"told up to {self._after}")
             found = True
-        return found
 
     def _messages(self, line: Notice) -> list[Message]:
         """A line as messages; keeps account of what the broker then holds."""

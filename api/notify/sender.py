@@ -108,8 +108,8 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as exc:
-            raise httpcore.ConnectError(f"{host}: {exc.strerror or exc}") from exc
+        except (OSError, UnicodeError) as exc:
+            raise httpcore.ConnectError(f"{host}: {exc}") from exc
         addresses = [str(one[4][0]) for one in found]
         for one in addresses:
             # All of them: which is taken must not depend on their order.

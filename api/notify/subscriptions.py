@@ -130,8 +130,7 @@ def _checked(one: _Webhook, path: Path, environment: Mapping[str, str]) -> Webho
     where = f"{path}: webhook {one.name!r}"
     if not _NAME.fullmatch(one.name):
         raise InputError(f"{where}: name: up to 40 of a to z, 0 to 9 and - were wanted")
-    url = urlsplit(one.url)
-    if url.scheme not in {"http", "https"} or not url.hostname or url.username or url.fragment:
+    if not _is_callable(one.url):
         raise InputError(
             f"{where}: url: https://host/path without user and fragment was wanted, got {one.url!r}"
         )
@@ -162,6 +161,17 @@ def _checked(one: _Webhook, path: Path, environment: Mapping[str, str]) -> Webho
         concurrency=one.concurrency,
         disable_after_s=_seconds(one.disable_after, f"{where}: disable_after", 90 * 86_400.0),
     )
+
+
+def _is_callable(text: str) -> bool:
+    """Whether it is an HTTP URL in ASCII that names a host, without user and fragment."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return False
+    wanted = url.scheme in {"http", "https"} and bool(url.hostname) and port != 0
+    return wanted and text.isascii() and not (url.username or url.fragment)
 
 
 def _seconds(text: str, where: str, longest_s: float) -> float:

@@ -97,14 +97,18 @@ class WebhookDelivery:
                 await self._bell.wait()
                 continue
             more = await self._take_in_hand(endpoint)
+            if generation != account.generation:
+                break  # asked meanwhile: what this endpoint reached no longer counts
             now_s = asyncio.get_running_loop().time()
             for entry in endpoint.due(now_s):
-                attempt = asyncio.create_task(self._attempt(sender, endpoint, entry))
-                self._attempts.add(attempt)
-                attempt.add_done_callback(self._attempts.discard)
+                attempt = self._attempt(sender, endpoint, entry, generation)
+                self._attempts.add(asyncio.create_task(attempt))
             account.reached(endpoint.reached)
             if not more:
                 await self._wait(endpoint, now_s)
+            for done in [attempt for attempt in self._attempts if attempt.done()]:
+                self._attempts.discard(done)
+                done.result()  # a fault of ours must not leave a line for ever on its way
         await self._abandon()
 
     async def _take_in_hand(self, endpoint: Endpoint) -> bool:
@@ -135,9 +139,10 @@ class WebhookDelivery:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._bell.wait(), wait_s)
 
-    async def _attempt(self, sender: Sender, endpoint: Endpoint, entry: Entry) -> None:
+    async def _attempt(
+        self, sender: Sender, endpoint: Endpoint, entry: Entry, generation: int
+    ) -> None:
         loop = asyncio.get_running_loop()
-        generation = self._account.generation
         started_s = loop.time()
         retry_after_s = 0.0
         error = ""
@@ -151,13 +156,13 @@ class WebhookDelivery:
             error = str(exc)
         finally:
             self._account.timed(loop.time() - started_s)
+            self._bell.set()
         if generation == self._account.generation:
             if error:
                 self._refused(endpoint, entry, status, error, retry_after_s)
             else:
                 self._account.took()
                 endpoint.took(entry, loop.time())
-        self._bell.set()
 
     def _refused(
         self, endpoint: Endpoint, entry: Entry, status: int, error: str, retry_after_s: float
@@ -213,3 +218,4 @@ class WebhookDelivery:
         for attempt in list(self._attempts):
             attempt.cancel()
         await asyncio.gather(*self._attempts, return_exceptions=True)
+        self._attempts.clear()

@@ -21,6 +21,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client import CollectorRegistry
 
+from api.notify import notifier as notifier_module
 from api.notify.notifier import MQTT, Notifier
 from core.clock import SystemClock
 from core.events import Edge, Place
@@ -58,6 +59,10 @@ class Subscriber:
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(payload) for _, payload, _ in self.heard if payload]
+
+    def told(self) -> list[int]:
+        """Numbers of the lines heard."""
+        return [int(one["sequence"]) for one in self.events() if "sequence" in one]
 
     def close(self) -> None:
         self._client.disconnect()
@@ -291,6 +296,27 @@ async def test_lines_that_are_gone_are_counted_and_the_state_is_right(
     assert states[MQTT].lost == kept.oldest - 2
     last = everything.events()[-1]
     assert last["data"]["incident"]["version"] == site.store.get(incident_id).version
+
+
+async def test_replays_are_never_overtaken(
+    site: Any, broker: Any, subscribe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for while lines are being told, again and again: each begins where it was asked."""
+    monkeypatch.setattr(notifier_module, "SAVE_S", 0.02)
+    delivery = Delivery(site, broker.address)
+    everything = subscribe("incidents/#")
+    async with delivery.running():
+        for number in range(30):
+            site.apply(site.event(10.0 * number, Edge.STILL if number else Edge.RAISE))
+            if number % 5 == 4:
+                before = everything.told().count(3)
+                site.store.outbox.ask(MQTT, 2)
+                await until(lambda before=before: everything.told().count(3) > before)
+            await asyncio.sleep(0.01)
+        await until(delivery.reached)
+        await until(lambda: site.store.latest_sequence() in everything.told())
+    assert set(everything.told()) == set(range(1, site.store.latest_sequence() + 1))
+    assert delivery.sample("qingniao_notify_lost_total") == 0
 
 
 async def test_kills_lose_nothing_and_keep_the_order(

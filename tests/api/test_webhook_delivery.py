@@ -422,6 +422,32 @@ async def test_replay_tells_the_same_again(site: Any, receiver: Any) -> None:
     check_order(before + one.taken[15:], site.store)
 
 
+async def test_replays_are_never_overtaken(
+    site: Any, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for while lines are being told, again and again: each begins where it was asked."""
+    monkeypatch.setattr(notifier_module, "SAVE_S", 0.02)
+    one = receiver()
+    delivery = Delivery(site)
+    delivery.write(one={"url": one.url})
+    delivery.subscribe("one")
+
+    def count() -> int:
+        return sum(int(request.event["sequence"]) == 3 for request in one.taken)
+
+    async with delivery.running():
+        for number in range(20):
+            change(site, number)
+            if number % 4 == 3:
+                before = count()
+                site.store.outbox.ask("webhook/one", 2)
+                await until(lambda before=before: count() > before)
+        await until(lambda: delivery.reached("one"))
+    told = {int(request.event["sequence"]) for request in one.taken}
+    assert told == set(range(1, site.store.latest_sequence() + 1))
+    assert delivery.state("one").lost == 0
+
+
 async def test_kills_lose_nothing(site: Any, receiver: Any) -> None:
     """``kill -9`` of what delivers, again and again, while cases change and answers fail."""
     one = receiver()
@@ -481,6 +507,7 @@ async def test_the_file_may_change_while_it_runs(site: Any, receiver: Any) -> No
         ("https://169.254.169.254/latest", (), "169.254.169.254, which may not be called"),
         ("https://[::ffff:10.0.0.1]/hook", (), "which may not be called"),
         ("https://nowhere.invalid/hook", (), "nowhere.invalid"),
+        (f"https://{'a' * 70}.example/hook", (), "label"),
     ],
 )
 async def test_only_what_may_be_called_is_called(

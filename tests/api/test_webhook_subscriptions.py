@@ -89,6 +89,8 @@ def test_a_secret_may_come_from_the_environment_and_be_two(tmp_path: Path) -> No
         (a_webhook("concurrency: 99"), r"concurrency: 1 to 16 was wanted, got 99"),
         (a_webhook(url="ftp://example.org"), r"url: https://host/path .* got 'ftp://example.org'"),
         (a_webhook(url="https://u:p@example.org"), r"url: https://host/path"),
+        (a_webhook(url="https://example.org:99999/"), r"url: https://host/path"),
+        (a_webhook(url="https://例子.cn/"), r"url: https://host/path"),
         (a_webhook(secret="secret_file: missing"), r"secret_file .*missing: not readable"),
         (a_webhook(secret="severity: minor"), r"one of secret_file and secret_env was wanted"),
         (a_webhook() + "\n" + a_webhook(), r"webhook 'fire' comes twice"),
