@@ -39,8 +39,10 @@ _ODD_M = 600.0
 _MAX_SHIFT_M = 60_000.0
 _SHIFT_SPREAD_M = 500.0
 
-#: Least share of the shapes with an aerodrome within reach that must say the same.
+#: Least share of the shapes with an aerodrome within reach that must say the same, and of how many
+#: aerodromes at least: shapes near each other have the same step to the one that is near them.
 _SHIFT_SHARE = 0.5
+_SHIFT_AERODROMES = 3
 
 _CENTRE_LON_DEG = 105.0
 
@@ -158,6 +160,8 @@ def _common_shift(lonlat: NDArray[np.float64], known: NDArray[np.float64]) -> _M
     rows = max(agreeing, key=lambda one: len(set(shape[one].tolist())))
     count = len(np.unique(shape[rows]))
     if count < max(_MIN_COUNT, _SHIFT_SHARE * len(np.unique(shape))):
+        return None
+    if len(np.unique(aerodrome[rows])) < _SHIFT_AERODROMES:
         return None
     step = np.median(votes[rows], axis=0)
     moved = lonlat + step / scale

@@ -219,3 +219,12 @@ def test_surfaces_at_their_aerodromes_agree_and_swapped_ones_are_told() -> None:
     assert swapped is not None
     assert swapped.likely is not None
     assert swapped.likely.swapped
+
+
+@pytest.mark.parametrize("away_deg", [0.015, 0.05, 0.3])
+def test_sites_beside_one_aerodrome_are_not_taken_for_its_surfaces(away_deg: float) -> None:
+    rng = np.random.default_rng(6)
+    places = known_aerodromes()[20] + (away_deg, 0.0) + rng.uniform(-0.002, 0.002, (30, 2))
+    sites = shapely.box(*(places - 1e-4).T, *(places + 1e-4).T)
+    found = check_anchors(sites, "EPSG:4326")
+    assert found is None or found.shift is None
