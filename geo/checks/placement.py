@@ -34,6 +34,9 @@ BETTER = 3.0
 #: Furthest constant shift that is searched for.
 MAX_SHIFT_M = 40_000.0
 
+#: The city's outline along its coast is no better than that: piers and shoals lie outside it.
+_COAST_M = 200.0
+
 #: Lines are only taken for borders of the city where they have as many points and are as long.
 _LEAST_BORDER_POINTS = 30
 _LEAST_BORDER_M = 1_000.0
@@ -250,6 +253,9 @@ def _compared(
     fits.sort(key=lambda fit: fit.misfit.typical_m)
     shift = None if first is None else _explaining_shift(first, fits, measure, raw)
     likely = decide(first, fits) if shift is None else None
+    if likely is not None and first is not None and reference.how == "outline":
+        nearer_m = first.misfit.median_m - fits[0].misfit.median_m
+        likely = likely if nearer_m > _COAST_M else first.reading
     shown = likely or (first.reading if first is not None else None)
     if shown is None:
         points = np.empty((0, 2))

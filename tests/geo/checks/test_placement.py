@@ -228,3 +228,12 @@ def test_sites_beside_one_aerodrome_are_not_taken_for_its_surfaces(away_deg: flo
     sites = shapely.box(*(places - 1e-4).T, *(places + 1e-4).T)
     found = check_anchors(sites, "EPSG:4326")
     assert found is None or found.shift is None
+
+
+def test_piers_outside_the_citys_outline_are_not_taken_for_another_datum() -> None:
+    piers = [shapely.box(120.598, 36.02 + y, 120.602, 36.0205 + y) for y in np.arange(20) * 0.01]
+    found = check_placement(np.array(piers), "EPSG:4326", LayerRole.ZONE, [a_layer()], FRAME)
+    assert found is not None
+    assert found.reference.how == "outline"
+    assert found.fits[0].reading.crs != "EPSG:4326"  # by some metres only
+    assert found.agrees
