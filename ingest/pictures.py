@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -44,8 +43,6 @@ _CLIP_SPEED, _CLIP_FPS = 4.0, (2.0, 12.0)
 
 #: Longest side of clips and live pictures.
 _SHOWN_PX = 960
-
-_NICE = 10
 
 
 class LivePicture(NamedTuple):
@@ -245,9 +242,8 @@ class PictureThread:
             self.rejected[dropped] = self.rejected.get(dropped, 0) + 1
 
     def _run(self) -> None:
-        # Frames go first where there is one core only; a thread has a niceness on Linux alone.
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        # Not of lower priority: on a busy machine it would wait with the interpreter's lock in
+        # its hand, and frames with it.
         while (job := self._next()) is not None:
             job()
 

@@ -41,7 +41,16 @@ export function qualityLine(lang: Lang, camera: Camera): HTMLElement | null {
   );
 }
 
-/** The address of a camera's picture, or what stands in its place. */
+function showNext(image: HTMLImageElement): void {
+  const { next } = image.dataset;
+  if (next !== undefined && next !== image.getAttribute("src")) image.src = next;
+}
+
+function imageClass(camera: Camera, style: string): string {
+  return camera.state === "live" ? style : `${style} picture-old`;
+}
+
+/** A camera's picture, or what stands in its place. */
 export function cameraImage(lang: Lang, camera: Camera, style: string): HTMLElement {
   const nothing = h(
     "div",
@@ -52,7 +61,7 @@ export function cameraImage(lang: Lang, camera: Camera, style: string): HTMLElem
   const address = cameraPicture(camera);
   if (address === null) return nothing;
   return h("img", {
-    class: `${style} ${camera.state === "live" ? "" : "picture-old"}`,
+    class: imageClass(camera, style),
     src: address,
     alt: `${word(lang, "camera.latest")} – ${camera.name || camera.camera_id}`,
     onerror: (event) => (event.target as Element).replaceWith(nothing),
@@ -137,25 +146,31 @@ export class CameraDialog {
             onclick: () => this.open(state, one.camera_id, nowMs),
           },
           this.image(state.lang, one, "camera-thumb"),
-          h("span", { class: `thing-state state-${one.state}` }, h("i"), one.name || one.camera_id),
+          h("span", { class: `thing-state state-${one.state}` }, h("i"), h("b", {}, one.name || one.camera_id)),
         ),
       ),
     );
   }
 
-  /** An image that keeps its element: the old picture stands until the new one has come. */
+  /**
+   * An image that keeps its element: the old picture stands until the new one has come, and on a
+   * slow line a picture that is on its way is not given up for the next.
+   */
   private image(lang: Lang, camera: Camera, style: string): HTMLElement {
     const key = `${style} ${camera.camera_id}`;
+    const address = cameraPicture(camera);
     const kept = this.images.get(key);
-    const made = cameraImage(lang, camera, style);
-    if (!(made instanceof HTMLImageElement)) return made;
-    if (kept === undefined) {
-      this.images.set(key, made);
+    if (kept === undefined || address === null) {
+      const made = cameraImage(lang, camera, style);
+      if (made instanceof HTMLImageElement) {
+        this.images.set(key, made);
+        made.addEventListener("load", () => showNext(made));
+      }
       return made;
     }
-    kept.className = made.className;
-    kept.alt = made.alt;
-    if (kept.src !== made.src) kept.src = made.src;
+    kept.className = imageClass(camera, style);
+    kept.dataset["next"] = address;
+    if (kept.complete) showNext(kept);
     return kept;
   }
 }
