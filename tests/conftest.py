@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+# The root first: the folders of the tests have the packages' names, and pytest started as a command
+# does not look there by itself.
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from servers import kafka_servers, postgres_server  # noqa: E402
 
