@@ -15,7 +15,7 @@ from core.errors import DecodeError
 from core.frames import Frame, decode_frame, encode_frame
 from core.units import NS_PER_S
 from vision.background import DualBackground
-from vision.blur import blur, encode_jpeg, private_mask
+from vision.blur import blur, encode_jpeg, find_suspects, private_mask
 from vision.detections import Image, Mask
 from vision.quality import decode_reduced
 
@@ -90,4 +90,4 @@ class FrameBlurrer:
             return None
         if foreground is None or foreground.relit:
             return None
-        return private_mask(foreground.faint, foreground.fast, nothing)
+        return private_mask(find_suspects(foreground.faint, foreground.fast, nothing))

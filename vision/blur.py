@@ -17,23 +17,35 @@ _JPEG_QUALITY = 85
 _SPECK_PX = 6
 
 
-def private_mask(faint: Mask, fast: Mask, visible: Mask) -> Mask:
-    """What must be blurred: every blob with its margin, but for the static object itself.
+def find_suspects(faint: Mask, fast: Mask, visible: Mask) -> Mask:
+    """What may be somebody: all that differs, but for the static object itself.
 
     Args:
         faint: Where the picture differs at all from street or from a moment ago, (h, w).
-        fast: Where it differs clearly from a moment ago; blurred even on a static object,
+        fast: Where it differs clearly from a moment ago; counted even on a static object,
             because somebody may walk before it.
         visible: Where static objects stand that the evidence is about.
 
     Returns:
-        Shape (h, w), 255 where to blur: the boxes round all blobs, grown by a margin.
+        Shape (h, w), 255 where.
     """
     around = cv2.dilate(visible, np.ones((9, 9), np.uint8))
     suspects = cv2.bitwise_or(cv2.bitwise_and(faint, cv2.bitwise_not(around)), fast)
-    suspects = cv2.morphologyEx(suspects, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    blobs = find_blobs(suspects.astype(np.uint8, copy=False), min_area_px=_SPECK_PX, reach_px=2)
-    mask = np.zeros(faint.shape, np.uint8)
+    opened = cv2.morphologyEx(suspects, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    return opened.astype(np.uint8, copy=False)
+
+
+def private_mask(suspects: Mask) -> Mask:
+    """What must be blurred: every blob of suspects with its margin.
+
+    Args:
+        suspects: Of :func:`find_suspects`, shape (h, w).
+
+    Returns:
+        Shape (h, w), 255 where to blur: the boxes round all blobs, grown by a margin.
+    """
+    blobs = find_blobs(suspects, min_area_px=_SPECK_PX, reach_px=2)
+    mask = np.zeros(suspects.shape, np.uint8)
     for left, top, right, bottom in blobs.xyxy_px.tolist():
         margin_x = 3 + (right - left) // 6
         margin_y = 3 + (bottom - top) // 6

@@ -149,15 +149,15 @@ class ConfiguredCamera:
     def _negative(self, frame: Frame, look: Look) -> Negative:
         assert self._watch is not None
         pose = None if self._camera.ground is not None else frame.pose or self._camera.pose
-        hide = self._watch.hidden()
+        suspects = self._watch.suspects()
         moving = np.rint(look.tracks.xyxy_px[list(look.moving)] * self._factor).astype(int)
         return Negative(
             camera_id=self._camera.id,
             time_ns=frame.time_ns,
             jpeg=frame.jpeg,
             pose=fit_pose(pose, frame.width_px, frame.height_px),
-            hide_bits=pack_mask(hide),
-            hide_shape=(hide.shape[0], hide.shape[1]),
+            suspect_bits=pack_mask(suspects),
+            suspect_shape=(suspects.shape[0], suspects.shape[1]),
             shots=(),
             shown=tuple(
                 self._shown(sighting) for _, sighting in look.open if sighting.kind == STATIC_OBJECT

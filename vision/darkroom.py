@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.city import CameraPose
 from core.ports import GroundProjector
 from core.units import NS_PER_S
-from vision.blur import blur, draw_object, draw_zones, encode_jpeg
+from vision.blur import blur, draw_object, draw_zones, encode_jpeg, private_mask
 from vision.detections import Image, Mask
 from vision.people import SURE, find_people, find_people_on_ground
 from vision.plates import mark_plates
@@ -53,38 +53,47 @@ class Shown(NamedTuple):
 class Negative(msgspec.Struct, frozen=True, kw_only=True):
     """A frame with what its pictures need.
 
-    ``hide_bits`` is, packed, what moves and must be blurred, of shape ``hide_shape``, that of
-    the model. ``moving`` are the boxes of what moves, ``outlines_px`` those of the zones, all
-    in pixels of ``pose``. ``street_ns`` is since when nothing became part of the street; of a
-    camera that sways in the air it is the frame's own time. ``clips`` are the names of clips
-    that are wanted of how this moment came about. It holds one JPEG and one mask of
-    bits, some 300 kB at 1080p.
+    ``suspect_bits`` is, packed, what may be somebody who moves, of shape ``suspect_shape``, that
+    of the model; what is blurred for it is wider by ``margin_px``. ``moving`` are the boxes of
+    what moves, ``outlines_px`` those of the zones, all in pixels of ``pose``. ``street_ns`` is
+    since when nothing became part of the street; of a camera that sways in the air it is the
+    frame's own time. ``clips`` are the names of clips that are wanted of how this moment came
+    about. It holds one JPEG and one mask of bits, some 300 kB at 1080p.
     """
 
     camera_id: str
     time_ns: int
     jpeg: bytes
     pose: CameraPose | None
-    hide_bits: bytes
-    hide_shape: tuple[int, int]
+    suspect_bits: bytes
+    suspect_shape: tuple[int, int]
     shots: tuple[Shot, ...]
     shown: tuple[Shown, ...]
     moving: tuple[Box, ...]
     outlines_px: tuple[NDArray[np.int32], ...]
     street_ns: int
     clips: tuple[str, ...] = ()
+    margin_px: int = 0
 
     @property
-    def hide(self) -> Mask:
-        """What must be blurred, shape (h, w), 255 where."""
-        height, width = self.hide_shape
-        bits = np.unpackbits(np.frombuffer(self.hide_bits, np.uint8), count=height * width)
+    def suspects(self) -> Mask:
+        """What may be somebody who moves, shape (h, w), 255 where."""
+        height, width = self.suspect_shape
+        bits = np.unpackbits(np.frombuffer(self.suspect_bits, np.uint8), count=height * width)
         return bits.reshape(height, width) * np.uint8(255)
+
+    def hidden(self) -> Mask:
+        """What must be blurred, but for people who stand, shape (h, w), 255 where."""
+        hide = private_mask(self.suspects)
+        if self.margin_px:
+            side = 2 * self.margin_px + 1
+            hide = cv2.dilate(hide, np.ones((side, side), np.uint8)).astype(np.uint8, copy=False)
+        return hide
 
     @property
     def byte_count(self) -> int:
         """What it holds, nearly."""
-        return len(self.jpeg) + len(self.hide_bits)
+        return len(self.jpeg) + len(self.suspect_bits)
 
 
 def pack_mask(mask: Mask) -> bytes:
@@ -140,7 +149,7 @@ class Darkroom:
 
     def _with_people_and_plates(self, negative: Negative, image: Image) -> Mask:
         height, width = image.shape[:2]
-        mask = cv2.resize(negative.hide, (width, height), interpolation=cv2.INTER_NEAREST)
+        mask = cv2.resize(negative.hidden(), (width, height), interpolation=cv2.INTER_NEAREST)
         for (left, top, right, bottom), weight in self._people(negative, image):
             middle = (left + right) / 2.0
             # A vehicle's own edges are often half a person: there it takes more to be blurred.

@@ -20,7 +20,7 @@ from core.snapshots import clip_of
 from core.units import NS_PER_S
 from vision.album import Album, Pictured
 from vision.background import DualBackground, Foreground
-from vision.blur import private_mask
+from vision.blur import find_suspects
 from vision.darkroom import Negative, Shown, pack_mask
 from vision.detections import Blobs, Image
 from vision.motion import moving_blobs
@@ -396,18 +396,17 @@ class _View:
         # Whoever waits may hardly differ from the street in the dark.
         others = cv2.bitwise_and(self._statics.held, cv2.bitwise_not(visible))
         faint = cv2.bitwise_or(foreground.faint, others).astype(np.uint8, copy=False)
-        hide = private_mask(faint, foreground.fast, visible)
+        suspects = find_suspects(faint, foreground.fast, visible)
         hovering = pose != self.pose
-        if hovering:
-            # The masks are those of the first pose of the view, up to a metre away.
-            hide = cv2.dilate(hide, np.ones((9, 9), np.uint8)).astype(np.uint8, copy=False)
         return Negative(
             camera_id=self._camera_id,
             time_ns=frame.time_ns,
             jpeg=frame.jpeg,
             pose=pose,
-            hide_bits=pack_mask(hide),
-            hide_shape=(hide.shape[0], hide.shape[1]),
+            suspect_bits=pack_mask(suspects),
+            suspect_shape=(suspects.shape[0], suspects.shape[1]),
+            # The masks are those of the first pose of the view, up to a metre away.
+            margin_px=4 if hovering else 0,
             shots=(),
             shown=self._shown(),
             moving=tuple(map(tuple, (moving.xyxy_px * self.factor).tolist())),

@@ -110,8 +110,8 @@ def is_black(image: Image) -> bool:
         >>> is_black(np.random.default_rng(7).integers(0, 255, (90, 160, 3), np.uint8))
         False
     """
-    sample = image[::4, ::4, 1]
-    return float(sample.std()) < 3.0 or (float(sample.mean()) < 12.0 and float(sample.std()) < 8.0)
+    mean, spread = cv2.meanStdDev(np.ascontiguousarray(image[::4, ::4, 1]))
+    return float(spread[0, 0]) < 3.0 or (float(mean[0, 0]) < 12.0 and float(spread[0, 0]) < 8.0)
 
 
 class FreezeWatch:

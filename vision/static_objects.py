@@ -196,6 +196,8 @@ class StaticObjects:
         appeared: list[StaticObject] = []
         grown: list[StaticObject] = []
         evidence_s = foreground.evidence_s
+        if cv2.countNonZero(foreground.stands) < _MIN_AREA_PX // 2:
+            return appeared, grown
         free = (self.held == 0) & (foreground.stands > 0)
         if np.count_nonzero(free & (evidence_s >= self._new_after_s)) < _MIN_AREA_PX // 2:
             return appeared, grown

@@ -19,7 +19,7 @@ from core.observations import Observation
 from core.ports import Ground, GroundPoints, GroundProjector
 from core.units import NS_PER_S
 from vision.background import DualBackground, Foreground
-from vision.blur import blur, private_mask
+from vision.blur import blur, find_suspects, private_mask
 from vision.boxes import Floats
 from vision.camera_file import CameraFile, CameraFileError
 from vision.detections import Image, Mask, find_blobs
@@ -206,14 +206,14 @@ class CameraWatch:
             self._background.learning,
         )
 
-    def hidden(self) -> Mask:
-        """What of the last picture must be blurred, but for people; of the analysis size."""
+    def suspects(self) -> Mask:
+        """What of the last picture may be somebody who moves; of the analysis size."""
         if self._foreground is None:
             return np.full(self._allowed.shape, 255, np.uint8)
         visible = None if self._static is None else self._static.visible()
         if visible is None:
             visible = np.zeros(self._allowed.shape, np.uint8)
-        return private_mask(self._foreground.faint, self._foreground.fast, visible)
+        return find_suspects(self._foreground.faint, self._foreground.fast, visible)
 
     def blurred(self, image: Image) -> Image:
         """The last picture as it may be stored: what moves and every person blurred.
@@ -222,7 +222,7 @@ class CameraWatch:
             image: The picture that :meth:`look` was last given.
         """
         size = (image.shape[1], image.shape[0])
-        mask = cv2.resize(self.hidden(), size, interpolation=cv2.INTER_NEAREST)
+        mask = cv2.resize(private_mask(self.suspects()), size, interpolation=cv2.INTER_NEAREST)
         for left, top, right, bottom in find_people(image):
             mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 255
         return blur(image, np.asarray(mask, np.uint8))

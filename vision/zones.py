@@ -18,6 +18,9 @@ from core.ports import GroundProjector
 #: Mean radius of the Earth; zones are tens of metres, so a sphere errs by millimetres.
 _EARTH_M = 6_371_008.8
 
+#: Points of an edge of an outline; one of a kilometre is seen as a whole, not in metres.
+_MOST_STEPS = 400
+
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
     """A polygon without holes; ``ring`` holds (lon, lat) in WGS 84 degrees, not closed."""
@@ -116,16 +119,17 @@ class ZoneMap:
     ) -> list[tuple[Zone, NDArray[np.int32]]]:
         """The zones as pixel polylines, each of shape (n, 2), of the parts in view.
 
-        Edges are walked in steps of about a metre, so that an outline that passes behind the
-        camera is cut and not folded over.
+        Edges are walked in steps of about a metre, the longest in :data:`_MOST_STEPS`, so that
+        an outline that passes behind the camera is cut and not folded over.
         """
         outlines: list[tuple[Zone, NDArray[np.int32]]] = []
         limit = 4 * max(pose.width_px, pose.height_px)
         for zone, local, ring in self._zones:
             closed = np.vstack([ring, ring[:1]]).astype(np.float64)
             pieces = [
-                np.linspace(start, end, max(2, math.ceil(float(np.hypot(*(end - start))))))[:-1]
+                np.linspace(start, end, min(max(2, math.ceil(length_m)), _MOST_STEPS))[:-1]
                 for start, end in pairwise(closed)
+                for length_m in [float(np.hypot(*(end - start)))]
             ]
             degrees = local.to_degrees(np.vstack([*pieces, closed[-1:]]))
             pixels, before = projector.to_pixels(degrees[:, 0], degrees[:, 1], pose)

@@ -23,8 +23,8 @@ def a_negative(at_s: float, *clips: str, camera: str = "c", jpeg: bytes = b"j" *
         time_ns=round(at_s * S),
         jpeg=jpeg,
         pose=POSE,
-        hide_bits=pack_mask(mask),
-        hide_shape=(3, 5),
+        suspect_bits=pack_mask(mask),
+        suspect_shape=(3, 5),
         shots=(),
         shown=(),
         moving=(),
@@ -39,8 +39,8 @@ def seconds(frames: tuple[Negative, ...]) -> list[float]:
 
 
 def test_a_mask_of_bits_is_the_mask() -> None:
-    hide = a_negative(0).hide
-    assert hide.tolist() == [[0] * 5, [0, 0, 255, 255, 0], [0] * 5]
+    suspects = a_negative(0).suspects
+    assert suspects.tolist() == [[0] * 5, [0, 0, 255, 255, 0], [0] * 5]
 
 
 def test_a_clip_begins_before_the_moment_and_ends_after_it() -> None:
