@@ -22,6 +22,7 @@ from commands.parts import (
     about_city,
     crash_of,
     ingest_id,
+    kafka_log,
     ledger_reporter,
     open_tap,
 )
@@ -30,7 +31,7 @@ from commands.sharing import claim_data_dir, clock_text, write_private
 from core.children import ChildProcess, stop_children
 from core.clock import Clock
 from core.errors import QingniaoError, ServiceError
-from core.ports import MessageSource
+from core.ports import LogWriter, MessageSource
 from core.settings import Settings
 from core.topics import INGEST_FILTERS
 from core.units import NS_PER_S, ns_to_rfc3339
@@ -148,7 +149,7 @@ class CityProcess:
         source = self._source or await self._open_source(connectors.filters)
         self.bridge = Bridge(
             source,
-            FaustLog(app),
+            await self._log_of(app),
             clock=clock,
             city=city.name,
             partitions=settings.partitions,
@@ -167,6 +168,15 @@ class CityProcess:
             assert self.api is not None
             self._watch("quality", self.api.tell_quality(), may_end=True)
             self._watch("notifications", self.api.tell_others())
+
+    async def _log_of(self, app: Any) -> LogWriter:
+        """The log as ingest writes it: the app's own, or a producer beside it on Kafka."""
+        if not self.settings.on_kafka:
+            return FaustLog(app)
+        log = kafka_log(self.settings)
+        self._on_stop("log", log.close)
+        await log.start()
+        return log
 
     async def settle(self) -> None:
         """After a recording has ended: wait until everything it holds has been decided on."""

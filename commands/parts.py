@@ -39,6 +39,7 @@ from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
 from geo.tagging import Tagger
 from ingest.broker import BrokerAddress
+from ingest.kafka_log import KafkaLog
 from ingest.recording.tap import RecordingTap
 from ingest.recording.writer import RecordingWriter
 from scenarios.cap import CapStatus
@@ -282,9 +283,15 @@ class ArchiveParts:
 def _log_reader(
     settings: Settings, group: str, wanted: dict[str, int]
 ) -> EmbeddedReader | KafkaReader:
-    if settings.log_url.startswith("embedded:"):
+    if not settings.on_kafka:
         return EmbeddedReader(settings.log_url, group=group, topics=wanted)
     return KafkaReader(settings.log_url.removeprefix("kafka://"), topics=wanted)
+
+
+def kafka_log(settings: Settings) -> KafkaLog:
+    """What ingest writes to where the log is Kafka; to be started."""
+    wanted = {topics.OBSERVATIONS: settings.partitions, topics.REJECTIONS: 1, topics.METER: 1}
+    return KafkaLog(settings.log_url.removeprefix("kafka://"), topics=wanted)
 
 
 def ledger_reporter(

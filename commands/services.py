@@ -21,6 +21,7 @@ from commands.parts import (
     StreamParts,
     crash_of,
     ingest_id,
+    kafka_log,
     ledger_reporter,
     open_store,
     open_tap,
@@ -35,7 +36,6 @@ from core.settings import Settings
 from geo.city import load_city
 from ingest.bridge import Bridge
 from ingest.connectors.load import open_connectors
-from ingest.kafka_log import KafkaLog
 from ingest.mqtt_source import MqttSource
 from ingest.vision_worker import run_vision_worker
 from scenarios.loader import load_packs
@@ -56,7 +56,7 @@ async def run_service(service: str, settings: Settings, clock: str | None) -> No
     """
     if service not in SERVICES:
         raise SettingsError(f"service: one of {', '.join(SERVICES)} was wanted, got {service!r}")
-    if service in {"ingest", "streams", "archive"} and not settings.broker.startswith("kafka:"):
+    if service in {"ingest", "streams", "archive"} and not settings.on_kafka:
         raise SettingsError(
             f"run {service}: a service of its own shares its log with others, which needs "
             f"broker=kafka://host:port, got {settings.broker!r}; `qingniao run` runs all in one"
@@ -100,8 +100,7 @@ async def _run_all(settings: Settings, _clock: str | None, ready: asyncio.Event)
 async def _run_ingest(settings: Settings, _clock: str | None, ready: asyncio.Event) -> None:
     clock = SystemClock()
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
-    wanted = {topics.OBSERVATIONS: settings.partitions, topics.REJECTIONS: 1, topics.METER: 1}
-    log = KafkaLog(settings.broker.removeprefix("kafka://"), topics=wanted)
+    log = kafka_log(settings)
     connectors = await asyncio.to_thread(open_connectors, settings)
     source = MqttSource(
         broker_address(settings),

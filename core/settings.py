@@ -268,13 +268,18 @@ class Settings(BaseSettings):
         if scheme not in {"sqlite", "postgresql+psycopg"}:
             msg = f"store: sqlite://… or postgresql+psycopg://… was wanted, got {scheme!r}"
             raise ValueError(msg)
-        if self.broker.startswith("kafka:") and scheme == "sqlite":
+        if self.on_kafka and scheme == "sqlite":
             msg = (
                 "store: with broker=kafka:// more than one process writes, and SQLite has one "
                 "writer; set store=postgresql+psycopg://…"
             )
             raise ValueError(msg)
         return self
+
+    @property
+    def on_kafka(self) -> bool:
+        """Whether the log is Kafka."""
+        return self.broker.startswith("kafka:")
 
     @property
     def log_url(self) -> str:
