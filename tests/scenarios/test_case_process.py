@@ -27,8 +27,16 @@ from scenarios.lifecycle import (
     allowed_actions,
     check_transition,
 )
+from scenarios.loader import load_packs
 from scenarios.model import Deadline, DeadlineClock
-from scenarios.routing import UNCLEAR_DUTY_ID, Assignment, Owner, assign, considered
+from scenarios.routing import (
+    UNCLEAR_DUTY_ID,
+    Assignment,
+    Fairness,
+    Owner,
+    assign,
+    considered,
+)
 
 # ---- process ----------------------------------------------------------------------------------
 
@@ -251,6 +259,49 @@ def test_who_was_not_chosen_and_why(words: SimpleNamespace) -> None:
         "far": "had more open or was further away",
         "wide": "walks a wider area",
     }
+
+
+PACKS = {one.id: one for one in load_packs()}
+AREAS = ["", "370202", "370202001", "370202001003", "370202001003007", "370203", "370202002"]
+
+
+@given(
+    areas=st.lists(st.sampled_from(AREAS[1:]), max_size=8),
+    unit_areas=st.lists(st.sampled_from(AREAS), max_size=5),
+    loads=st.lists(st.integers(0, 30), min_size=8, max_size=8),
+    severe=st.booleans(),
+    at_s=st.integers(1_700_000_000, 1_800_000_000),
+)
+def test_a_case_goes_somewhere_and_nobody_gets_more_than_one_can_do(
+    areas: list[str], unit_areas: list[str], loads: list[int], severe: bool, at_s: int
+) -> None:
+    what = PACKS["gas-leak" if severe else "illegal-parking"]
+    units = [a_unit(f"u{n}", code, what.department.zh) for n, code in enumerate(unit_areas)]
+    workers = [a_worker(f"w{n}", code, 120.38 + n / 1000) for n, code in enumerate(areas)]
+    load = {f"w{n}": count for n, count in enumerate(loads)}
+    fairness = Fairness()
+    at_ns = seconds_to_ns(at_s)
+    one = assign(PLACE, what, units, workers, load, at_ns=at_ns, fairness=fairness)
+    holding = [unit for unit in units if PLACE.grid_code.startswith(unit.area_code)]
+    if not holding:
+        assert (one.unit_id, one.worker_id) == (UNCLEAR_DUTY_ID, None)
+        return
+    finest = max(len(unit.area_code) for unit in holding)
+    assert one.unit_id in {unit.unit_id for unit in holding if len(unit.area_code) == finest}
+    room = [
+        worker
+        for worker in workers
+        if PLACE.grid_code.startswith(worker.area_code)
+        and load[worker.worker_id] < fairness.max_open_tasks
+    ]
+    if fairness.is_quiet(what.severity, at_ns) or not room:
+        assert one.worker_id is None
+        return
+    [chosen] = [worker for worker in workers if worker.worker_id == one.worker_id]
+    assert chosen in room
+    smallest = [one for one in room if len(one.area_code) == max(len(r.area_code) for r in room)]
+    assert chosen in smallest
+    assert load[chosen.worker_id] == min(load[worker.worker_id] for worker in smallest)
 
 
 def test_a_unit_without_any_worker(words: SimpleNamespace) -> None:

@@ -15,7 +15,7 @@ from core.incidents import Incident, Severity, Status, Text
 from core.units import NS_PER_S, ns_to_rfc3339, rfc3339_to_ns
 from scenarios.deadlines import deadline_ns, time_left_s
 from scenarios.escalation import Level, is_due, next_alert_ns
-from scenarios.lifecycle import Action
+from scenarios.lifecycle import Action, Role, check_transition
 from scenarios.model import Deadline, DeadlineClock
 from scenarios.steps import Step, possible_actions, take_step
 
@@ -124,6 +124,50 @@ def test_every_step_that_is_offered_can_be_taken() -> None:
                 roles = [r for r in ("operator", "system") if action in possible_actions(case, r)]  # type: ignore[arg-type]
                 taken = after(case, action, role=roles[0], extension_s=600.0)
                 assert taken.status in Status
+
+
+MOVES = st.lists(
+    st.tuples(st.sampled_from(list(Action)), st.sampled_from(list(Role)), st.integers(0, 3)),
+    max_size=40,
+)
+
+
+@given(moves=MOVES)
+def test_whatever_people_try_a_case_stays_a_case(moves: list[tuple[Action, Role, int]]) -> None:
+    """Any steps by anybody in any order: what is refused changes nothing, what is taken adds up."""
+    case = a_case(status=Status.FILED, dispatched_ns=None, deadline_ns=None)
+    verified_by: str | None = None
+    for number, (action, role, who) in enumerate(moves, start=1):
+        before = case
+        step = Step(
+            action=action,
+            actor=f"person-{who}",
+            role=role,
+            at_ns=MONDAY_NS + number * HOUR_NS // 4,
+            reason="because",
+            extension_s=600.0 if action in (Action.EXTEND, Action.GRANT) else None,
+        )
+        offered = action in possible_actions(case, role)
+        try:
+            case = msgspec.structs.replace(case, **take_step(case, step, FOUR_HOURS))
+        except TransitionError:
+            # Refused though offered: only where who handled it would verify it.
+            assert not offered or (action is Action.CLOSE and step.actor == before.handled_by)
+            assert case is before
+            continue
+        assert offered
+        assert case.status is check_transition(before.status, action, role, "because")
+        assert case.updated_ns >= before.updated_ns
+        if action is Action.CLOSE:
+            verified_by = step.actor
+        if case.status in (Status.CLOSED, Status.EVALUATED):
+            assert before.handled_by != verified_by
+        if case.status in (Status.DISPATCHED, Status.HANDLING):
+            assert case.dispatched_ns is not None
+            assert case.deadline_ns is not None
+            assert case.deadline_ns > case.dispatched_ns
+        if case.status is Status.DISPATCHED and before.status is not Status.DISPATCHED:
+            assert case.escalation_level == 0
 
 
 def alerts(case: Incident) -> list[tuple[Level, str]]:
