@@ -28,7 +28,7 @@ class Positions(NamedTuple):
     places: NDArray[np.float64]
 
     def chosen(self, which: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Positions:
-        """The rows that a mask, row numbers or (as views) a slice choose."""
+        """The rows that a mask of shape (n,), row numbers or (as views) a slice choose."""
         return Positions(self.times[which], self.things[which], self.places[which])
 
 
@@ -70,7 +70,7 @@ class WaitingPositions:
         return held.chosen(held.times != _GAP)
 
     def forget(self, things: NDArray[np.intp]) -> None:
-        """These numbers may become other things'; nothing of them waits."""
+        """These numbers, shape (k,), may become other things'; nothing of them waits."""
         self._newest[things[things < len(self._newest)]] = NEVER
 
     def add(self, fresh: Positions) -> None:

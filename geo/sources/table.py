@@ -127,4 +127,4 @@ def code_digits(codes: Sequence[str]) -> int | None:
     if not digits or len(digits) * 10 < sum(map(bool, codes)) * 9:
         return None
     usual = max(set(digits), key=digits.count)
-    return usual if digits.count(usual) * 10 >= len(codes) * 9 else None
+    return usual if digits.count(usual) * 10 >= len(digits) * 9 else None

@@ -47,7 +47,7 @@ def read_vector_file(path: Path, layer_name: str | None, where: str) -> SourceTa
 
 
 def decode_text(data: bytes) -> str:
-    """A text file's text: UTF-8, with or without a mark, else the national GB 18030.
+    r"""A text file's text: UTF-8, with or without a mark, else the national GB 18030.
 
     Example:
         >>> decode_text("青岛".encode("gbk")), decode_text(b"\xef\xbb\xbfa")

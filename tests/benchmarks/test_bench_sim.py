@@ -41,6 +41,8 @@ def test_the_quick_run_measures_every_line_and_loses_nothing(tmp_path: Path) -> 
     figures = json.loads((tmp_path / "build/bench/sim.json").read_text())
     named = {one["figure"]: one for one in figures}
     assert FIGURES | (BEHIND if find_mosquitto() else set()) <= named.keys()
-    assert all(one["value"] > 0 for one in figures if one["figure"] in FIGURES | BEHIND)
+    # Memory may not have grown at all.
+    counted = (FIGURES | BEHIND) - {"record: memory grown by"}
+    assert [one for one in figures if one["figure"] in counted and not one["value"] > 0] == []
     assert named["record: memory grown by"]["met"]
     assert "city time per wall time" in " ".join(named)
