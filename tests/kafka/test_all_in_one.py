@@ -16,6 +16,7 @@ from ingest.broker import EmbeddedBroker
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.broker, pytest.mark.slow]
 
 
+@pytest.mark.usefixtures("admin")
 def test_a_reading_becomes_an_incident_through_kafka_and_again_after_a_restart(
     tmp_path: Path,
     kafka_servers: str,
