@@ -13,6 +13,7 @@ from api.guard import RateLimit
 from api.live import LiveState
 from api.stream import StreamHub
 from core.clock import Clock
+from core.errors import ServiceError
 from geo.city import City
 from geo.live_map import LiveTagger
 from geo.tagging import Tagger
@@ -41,6 +42,16 @@ class Services:
     writes: RateLimit
     archive: ArchiveReader | None
     alerts: AlertWriter
+
+    def opened_archive(self) -> ArchiveReader:
+        """The archive.
+
+        Raises:
+            ServiceError: This API has none.
+        """
+        if self.archive is None:
+            raise ServiceError("archive: this API was started without one")
+        return self.archive
 
     @property
     def old_codes(self) -> dict[str, str]:

@@ -649,7 +649,6 @@ def fire_timers(
     head: I32,
     meta: I64,
     out: Edges,
-    scratch: I32,
     changed: NDArray[np.bool_],
     until: int,
     first: int,
@@ -705,9 +704,7 @@ def run_rounds(
         through = done[ROW] == end
         until = rounds.watermarks_ns[number]
         if through and until > done[PASSED_NS]:
-            done[AT_BLOCK] = fire_timers(
-                t, s, head, meta, out, scratch, changed, until, done[AT_BLOCK]
-            )
+            done[AT_BLOCK] = fire_timers(t, s, head, meta, out, changed, until, done[AT_BLOCK])
             through = done[AT_BLOCK] * BLOCK >= meta[TOP]
         out.round[before : meta[OUT]] = number
         if not through:

@@ -12,7 +12,6 @@ from api.answers import JsonBytes, encoded
 from api.query import TIMES, Parameter, Parameters, interval, limit_of
 from api.schemas import PROBLEMS
 from api.services import Services
-from core.errors import ServiceError
 from core.units import NS_PER_S, ns_to_rfc3339
 from store.archive.numbers import Gap, gaps, number_lines
 from store.ledger import Ledger
@@ -47,14 +46,9 @@ def build_router(services: Services) -> APIRouter:
     )
     def get_ledger(request: Request) -> Response:
         given = _LEDGER.read(request)
-        if services.archive is None:
-            raise ServiceError("ledger: this API was started without an archive")
-        from_ns, to_ns = interval(given["from"], given["to"], given["datetime"])
-        if from_ns is None and to_ns is None:
-            from_ns = services.clock.now_ns() - DEFAULT_SPAN_NS
-        from_s = 0 if from_ns is None else from_ns // NS_PER_S // 60 * 60
-        to_s = 2**40 if to_ns is None else to_ns // NS_PER_S
-        ledger = Ledger(services.archive.catalog)
+        from_ns, to_ns = _span(given, services)
+        from_s, to_s = from_ns // NS_PER_S // 60 * 60, to_ns // NS_PER_S
+        ledger = Ledger(services.opened_archive().catalog)
         return encoded(
             {
                 "totals": ledger.totals(from_s, to_s, given["source"]),
@@ -79,22 +73,21 @@ def build_router(services: Services) -> APIRouter:
     )
     def get_devices(request: Request) -> Response:
         given = _DEVICES.read(request)
-        if services.archive is None:
-            raise ServiceError("ledger: this API was started without an archive")
-        from_ns, to_ns = interval(given["from"], given["to"], given["datetime"])
-        if from_ns is None and to_ns is None:
-            from_ns = services.clock.now_ns() - DEFAULT_SPAN_NS
-        span = (from_ns or 0, 2**62 if to_ns is None else to_ns, given["source"])
+        archive, span = services.opened_archive(), (*_span(given, services), given["source"])
+        newest = gaps(archive, *span, limit_of(given["limit"]))
         return encoded(
-            {
-                "totals": number_lines(services.archive, *span),
-                "gaps": [
-                    _gap(one) for one in gaps(services.archive, *span, limit_of(given["limit"]))
-                ],
-            }
+            {"totals": number_lines(archive, *span), "gaps": [_gap(one) for one in newest]}
         )
 
     return router
+
+
+def _span(given: dict[str, str | None], services: Services) -> tuple[int, int]:
+    """The time that is asked for; the last hour where none is."""
+    from_ns, to_ns = interval(given["from"], given["to"], given["datetime"])
+    if from_ns is None and to_ns is None:
+        from_ns = services.clock.now_ns() - DEFAULT_SPAN_NS
+    return from_ns or 0, 2**62 if to_ns is None else to_ns
 
 
 def _gap(one: Gap) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from api.query import limit_of as page_rows
 from api.query import words as several
 from api.schemas import PROBLEMS
 from api.services import Services
-from core.errors import ServiceError
 from core.units import NS_PER_S
-from store.archive.query import ArchiveReader, ObservationFilter
+from store.archive.query import ObservationFilter
 from store.trace import trace
 
 #: Where no time is asked for, the last day is meant: the archive may hold years.
@@ -56,7 +55,7 @@ def build_router(services: Services) -> APIRouter:
             area_code=area_prefix(given["area"], services.old_codes),
             box=box(given["bbox"]),
         )
-        found = _archive(services).page(
+        found = services.opened_archive().page(
             wanted, limit=page_rows(given["limit"]), cursor=given["cursor"]
         )
         return encoded({"observations": found.rows, "next": found.next})
@@ -67,7 +66,7 @@ def build_router(services: Services) -> APIRouter:
         response_class=JsonBytes,
     )
     def get_observation(observation_id: str) -> Response:
-        return encoded(_archive(services).one(observation_id))
+        return encoded(services.opened_archive().one(observation_id))
 
     @router.get(
         "/trace/{wanted}",
@@ -78,12 +77,6 @@ def build_router(services: Services) -> APIRouter:
         response_class=JsonBytes,
     )
     def get_trace(wanted: str) -> Response:
-        return encoded(trace(services.store, _archive(services), wanted))
+        return encoded(trace(services.store, services.opened_archive(), wanted))
 
     return router
-
-
-def _archive(services: Services) -> ArchiveReader:
-    if services.archive is None:
-        raise ServiceError("archive: this API was started without one")
-    return services.archive

@@ -14,7 +14,7 @@ from api.guard import check_token, client_of
 from api.query import TIMES, Parameter, Parameters, interval
 from api.schemas import PROBLEMS, Plain, answer
 from api.services import Services
-from core.errors import InputError, ServiceError
+from core.errors import InputError
 from core.events import Place
 from core.incidents import Incident
 from core.units import NS_PER_S, ns_to_rfc3339
@@ -151,9 +151,7 @@ def build_router(services: Services) -> APIRouter:
         from_ns, to_ns = interval(given["from"], given["to"], given["datetime"])
         to_ns = services.clock.now_ns() if to_ns is None else to_ns
         from_ns = to_ns - 86_400 * NS_PER_S if from_ns is None else from_ns
-        if services.archive is None:
-            raise ServiceError("archive: this API was started without one")
-        found = source_quality(services.archive, from_ns, to_ns)
+        found = source_quality(services.opened_archive(), from_ns, to_ns)
         return encoded(
             {
                 "from": ns_to_rfc3339(from_ns),
