@@ -41,7 +41,8 @@ from ingest.second_opinion import SecondOpinion
 from ingest.video.camera_ground import watch_of
 from vision.camera_file import CameraFile
 from vision.configured import ConfiguredCamera
-from vision.pipeline import CameraPipeline, PipelineResult
+from vision.frame_pipeline import FramePipeline, PipelineResult
+from vision.pipeline import CameraPipeline
 from vision.quality import CameraState
 from vision.zones import Zone
 
@@ -123,7 +124,7 @@ def detection_json(one: Observation) -> bytes:
 class _Watch(msgspec.Struct):
     """One camera as the worker sees it; stays as long as the city has the camera."""
 
-    pipeline: CameraPipeline | ConfiguredCamera
+    pipeline: FramePipeline
     frames: int = 0
     last_frame_ns: int = 0
     pose: CameraPose | None = None

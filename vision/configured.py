@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from core.city import CameraPose
-from core.errors import QingniaoError
 from core.frames import Frame
 from core.observations import Observation
 from core.snapshots import clip_of
@@ -21,8 +19,9 @@ from vision.darkroom import Box, Negative, Shown, pack_mask
 from vision.detectors.protocol import Sighting
 from vision.detectors.static import STATIC_OBJECT
 from vision.events import Event
-from vision.pipeline import PipelineResult, VisionParameters, fit_pose
-from vision.quality import CameraState, FrameGate, JpegHeader, Refused, decode_reduced
+from vision.frame_pipeline import FramePipeline, PipelineResult
+from vision.pipeline import VisionParameters, fit_pose
+from vision.quality import CameraState, JpegHeader, decode_reduced
 from vision.watch import CameraWatch, Look
 
 #: A JPEG is decoded as small as this allows, unless a detector looks at it in full size.
@@ -34,7 +33,7 @@ _VEHICLE_WIDTH_M = 1.8
 _VIEW_EVERY_S = VisionParameters().view_every_s
 
 
-class ConfiguredCamera:
+class ConfiguredCamera(FramePipeline):
     """Watches one camera as its file asks, frame by frame.
 
     State is that of the watch, an album, and a name of pictures for each open event.
@@ -53,13 +52,11 @@ class ConfiguredCamera:
     ) -> None:
         if camera.pose is None and camera.ground is None:
             camera = msgspec.structs.replace(camera, pose=pose)
-        self.state = CameraState.LEARNING
-        self.counts: dict[str, int] = {}
+        super().__init__()
         self._camera = camera
         self._make_watch = make_watch
         self._watch: CameraWatch | None = None
         self._factor = 1
-        self._gate = FrameGate()
         self._album = Album()
         self._pictured: dict[int, Pictured] = {}
         self._outlines_px: tuple[NDArray[np.int32], ...] = ()
@@ -67,17 +64,7 @@ class ConfiguredCamera:
         # What the camera's file is read for must be there when the process starts, not later.
         make_watch(camera)
 
-    def process(self, frame: Frame) -> PipelineResult:
-        """Look at one frame; never raises on account of it."""
-        try:
-            return self._process(frame)
-        except (cv2.error, QingniaoError, ArithmeticError, ValueError, IndexError):
-            return self._drop("failed", CameraState.BROKEN)
-
-    def _process(self, frame: Frame) -> PipelineResult:
-        header = self._gate.check(frame.jpeg, frame.time_ns)
-        if isinstance(header, Refused):
-            return self._drop(header.reason, header.state or self.state)
+    def _look_at(self, frame: Frame, header: JpegHeader) -> PipelineResult:
         if self._watch is None:
             self._begin(header, frame.time_ns)
         assert self._watch is not None
@@ -179,8 +166,3 @@ class ConfiguredCamera:
     def _full(self, xyxy: tuple[float, float, float, float]) -> Box:
         left, top, right, bottom = (round(edge * self._factor) for edge in xyxy)
         return left, top, right, bottom
-
-    def _drop(self, reason: str, state: CameraState) -> PipelineResult:
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        self.state = state
-        return PipelineResult([], (), state, reason)

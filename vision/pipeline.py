@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import cv2
 import msgspec
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.city import CameraPose
-from core.errors import QingniaoError
 from core.frames import Frame
 from core.observations import Observation
 from core.ports import GroundProjector
@@ -23,9 +21,10 @@ from vision.background import DualBackground, Foreground
 from vision.blur import find_suspects
 from vision.darkroom import Negative, Shown, pack_mask
 from vision.detections import Blobs, Image
+from vision.frame_pipeline import FramePipeline, PipelineResult
 from vision.motion import moving_blobs
 from vision.people import SURE, find_people_on_ground
-from vision.quality import CameraState, FrameGate, Refused, decode_reduced, is_black
+from vision.quality import CameraState, JpegHeader, decode_reduced, is_black
 from vision.sizing import Shape, Sizing, size_up, top_of_front_car
 from vision.static_objects import Region, StaticObject, StaticObjects, halves
 from vision.zones import Local, Zone, ZoneMap
@@ -67,23 +66,6 @@ class VisionParameters(msgspec.Struct, frozen=True, kw_only=True):
     hover_deg: float = 1.0
 
 
-class PipelineResult(NamedTuple):
-    """What one frame gave.
-
-    ``negatives`` are what the pictures that the observations name are made from, which takes
-    longer than all the rest and is done elsewhere, in this order; ``view`` is what the camera's
-    live picture and clips are made from, None where none is due. ``state`` is
-    what may be said of the camera after this frame; ``dropped`` is the reason for which the
-    frame was not looked at, empty when it was.
-    """
-
-    observations: list[Observation]
-    negatives: tuple[Negative, ...]
-    state: CameraState
-    dropped: str = ""
-    view: Negative | None = None
-
-
 class _Known(msgspec.Struct):
     """What the pipeline knows of a static object beyond its pixels; leaves with it."""
 
@@ -95,7 +77,7 @@ class _Known(msgspec.Struct):
     pictured: Pictured = msgspec.field(default_factory=Pictured)
 
 
-class CameraPipeline:
+class CameraPipeline(FramePipeline):
     """Watches one camera.
 
     State is bounded: two models of the view, at most ``static_objects.MAX_OBJECTS`` objects,
@@ -117,28 +99,15 @@ class CameraPipeline:
         pose: CameraPose | None,
         parameters: VisionParameters | None = None,
     ) -> None:
+        super().__init__()
         self.camera_id = camera_id
-        self.state = CameraState.LEARNING
-        #: Frames not looked at, and other things worth counting, by reason.
-        self.counts: dict[str, int] = {}
         self._projector = projector
         self._zones = ZoneMap(zones)
         self._fixed_pose = pose
         self._parameters = parameters or VisionParameters()
-        self._gate = FrameGate()
         self._view: _View | None = None
 
-    def process(self, frame: Frame) -> PipelineResult:
-        """Look at one frame; never raises on account of it."""
-        try:
-            return self._process(frame)
-        except (cv2.error, QingniaoError, ArithmeticError, ValueError, IndexError):
-            return self._drop("failed", CameraState.BROKEN)
-
-    def _process(self, frame: Frame) -> PipelineResult:
-        header = self._gate.check(frame.jpeg, frame.time_ns)
-        if isinstance(header, Refused):
-            return self._drop(header.reason, header.state or self.state)
+    def _look_at(self, frame: Frame, header: JpegHeader) -> PipelineResult:
         size = (header.width_px, header.height_px)
         pose = fit_pose(self._fixed_pose or frame.pose, *size)
         if pose is None:
@@ -166,7 +135,7 @@ class CameraPipeline:
         elif self.state is not CameraState.RESIZED:
             self.state = CameraState.LEARNING
         for reason, count in view.refused().items():
-            self.counts[f"refused_{reason}"] = self.counts.get(f"refused_{reason}", 0) + count
+            self._count(f"refused_{reason}", count)
         return PipelineResult(observations, negatives, self.state, view=shown)
 
     def _moved(self, before: CameraPose, now: CameraPose) -> bool:
@@ -186,16 +155,8 @@ class CameraPipeline:
     def _lose_view(self) -> None:
         if self._view is not None and self._view.open_count:
             # Not an end: what is no longer watched may well be there still.
-            self.counts["lost_sight"] = self.counts.get("lost_sight", 0) + self._view.open_count
+            self._count("lost_sight", self._view.open_count)
         self._view = None
-
-    def _drop(self, reason: str, state: CameraState) -> PipelineResult:
-        self._count(reason)
-        self.state = state
-        return PipelineResult([], (), state, reason)
-
-    def _count(self, reason: str) -> None:
-        self.counts[reason] = self.counts.get(reason, 0) + 1
 
 
 class _View:

@@ -22,7 +22,8 @@ from simulators.cameras import CameraSimulator, background_actors
 from simulators.rendering import CityPainter, Plane
 from simulators.views import CONDITIONS
 from vision.darkroom import Darkroom
-from vision.pipeline import STATIC_OBJECT, CameraPipeline, PipelineResult
+from vision.frame_pipeline import PipelineResult
+from vision.pipeline import STATIC_OBJECT, CameraPipeline
 from vision.zones import Zone
 
 S = 1_000_000_000
