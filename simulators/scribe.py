@@ -10,6 +10,7 @@ import numpy as np
 from core.city import Device
 from core.units import NS_PER_S, seconds_to_ns
 from simulators.actors import Actor
+from simulators.environment import Environment
 from simulators.flights import Flight
 from simulators.messages import digest, whole_ms
 from simulators.places import Places
@@ -39,6 +40,7 @@ class Scribe(TruthNotes):
         self.seed = seed
         self.epoch_ns = epoch_ns
         self.index = index
+        self.environment = Environment(seed, epoch_ns)
         self.start_ns = epoch_ns + index * BLOCK_S * NS_PER_S
         self.rng = np.random.default_rng(digest(seed, "script", index))
         self.signals: dict[str, dict[str, list[Excursion]]] = {}
@@ -121,7 +123,8 @@ class Scribe(TruthNotes):
             device, measure, start_s=start_s, hold_s=hold_s, ramp_s=ramp_s, peak=peak
         )
         signals = {signal.measure: signal for signal in SENSOR_KINDS[device.kind].signals}
-        began_ns, ended_ns = one.passes_ns(threshold, signals[measure].base)
+        base = float(signals[measure].base_at(self.environment, one.start_ns))
+        began_ns, ended_ns = one.passes_ns(threshold, base)
         self.happens(
             scenario, place_of(device), began_ns, ended_ns, note, devices=(device.thing_id,)
         )

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from core.city import Device
 from core.topics import senml_topic, sensor_topic
 from core.units import NS_PER_S, ns_to_rfc3339, seconds_to_ns
+from simulators.environment import Environment
 from simulators.messages import ScheduledMessage, digest, share_of, to_json, whole_ms, whole_s
 
 
@@ -46,7 +47,10 @@ class Excursion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Signal(NamedTuple):
-    """How a measure behaves at rest: level, how it differs and moves, noise, and its steps."""
+    """How a measure behaves at rest: level, how it differs and moves, noise, and its steps.
+
+    ``follows`` names channels of the environment and what they add at their height.
+    """
 
     measure: str
     base: float
@@ -56,6 +60,14 @@ class Signal(NamedTuple):
     quantum: float
     low: float
     unit: str = ""
+    follows: tuple[tuple[str, float], ...] = ()
+
+    def base_at(self, environment: Environment, instants_ns: ArrayLike) -> NDArray[np.float64]:
+        """Its level at instants, of their shape: a site is loud while it works."""
+        level = np.full(np.shape(instants_ns), self.base)
+        for channel, height in self.follows:
+            level = level + height * environment.channel(channel, instants_ns)
+        return level
 
 
 class SensorKind(NamedTuple):
@@ -77,7 +89,7 @@ SENSOR_KINDS = {
     "site_air": SensorKind(
         (
             Signal("pm10_ug_m3", 62.0, 10.0, 12.0, 2.2, 1.0, 0.0, "ug/m3"),
-            Signal("noise_db", 57.0, 1.5, 1.5, 0.35, 0.1, 30.0, "dB"),
+            Signal("noise_db", 44.0, 1.5, 1.5, 0.35, 0.1, 30.0, "dB", follows=(("works", 13.0),)),
         ),
         10,
         senml=True,
@@ -91,15 +103,13 @@ _DRIFT_NS = 5_400 * NS_PER_S
 _NOTICE_S = (0.4, 1.4)
 
 
-def rest_level(seed: int, thing_id: str, signal: Signal) -> float:
-    """The level at which a sensor's measure rests; each sensor has its own."""
-    return signal.base + signal.spread * (
-        2.0 * share_of(seed, "rest", thing_id, signal.measure) - 1
-    )
+def rest_offset(seed: int, thing_id: str, signal: Signal) -> float:
+    """By how much a sensor's measure rests above its kind's level; each sensor has its own."""
+    return signal.spread * (2.0 * share_of(seed, "rest", thing_id, signal.measure) - 1)
 
 
 def signal_values(
-    seed: int,
+    environment: Environment,
     thing_id: str,
     signal: Signal,
     excursions: Sequence[Excursion],
@@ -109,7 +119,7 @@ def signal_values(
     """What a sensor reads: rest level, drift, excursions, noise, cut to its steps.
 
     Args:
-        seed: Of the world.
+        environment: Of the world.
         thing_id: The sensor.
         signal: The measure's behaviour.
         excursions: What happens to it.
@@ -119,7 +129,8 @@ def signal_values(
     Returns:
         Readings, shape (n,).
     """
-    rest = rest_level(seed, thing_id, signal)
+    seed = environment.seed
+    rest = signal.base_at(environment, instants_ns) + rest_offset(seed, thing_id, signal)
     phase = share_of(seed, "drift", thing_id, signal.measure)
     turns = (instants_ns % _DRIFT_NS) / _DRIFT_NS + phase
     values = rest + signal.drift * np.sin(2 * np.pi * turns)
@@ -149,8 +160,7 @@ def report_times(device: Device, *, seed: int, epoch_ns: int, begin_ns: int, end
 def readings(
     device: Device,
     *,
-    seed: int,
-    epoch_ns: int,
+    environment: Environment,
     block: tuple[int, int],
     excursions: Mapping[str, tuple[Excursion, ...]],
 ) -> list[Reading]:
@@ -158,12 +168,12 @@ def readings(
 
     Args:
         device: The sensor.
-        seed: Of the world.
-        epoch_ns: Its beginning.
+        environment: Of the world.
         block: Begin and end of the block; nothing spans its ends.
         excursions: What happens to each measure in the block.
     """
     kind = SENSOR_KINDS[device.kind]
+    seed, epoch_ns = environment.seed, environment.epoch_ns
     begin_ns, end_ns = block
     times = list(
         report_times(device, seed=seed, epoch_ns=epoch_ns, begin_ns=begin_ns, end_ns=end_ns)
@@ -179,7 +189,7 @@ def readings(
     noise = rng.standard_normal((len(kind.signals), len(times)))
     columns = [
         signal_values(
-            seed,
+            environment,
             device.thing_id,
             signal,
             excursions.get(signal.measure, ()),
@@ -254,14 +264,14 @@ def sensor_messages(
         seed: Of the world.
         epoch_ns: Its beginning.
     """
+    environment = Environment(seed, epoch_ns)
     sequences = [0] * len(devices)
     for begin_ns, end_ns, excursions in blocks:
         due: list[tuple[int, int, int, Reading]] = []
         for number, device in enumerate(devices):
             for reading in readings(
                 device,
-                seed=seed,
-                epoch_ns=epoch_ns,
+                environment=environment,
                 block=(begin_ns, end_ns),
                 excursions=excursions.get(device.thing_id, {}),
             ):

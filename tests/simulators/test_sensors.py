@@ -10,6 +10,7 @@ import pytest
 
 from core.city import Device
 from geo.city import generate_city
+from simulators.environment import Environment
 from simulators.sensors import (
     SENSOR_KINDS,
     Excursion,
@@ -17,7 +18,7 @@ from simulators.sensors import (
     encode_reading,
     readings,
     report_times,
-    rest_level,
+    rest_offset,
 )
 from simulators.world import World
 
@@ -43,8 +44,7 @@ def a_device(kind="water_level", thing_id="water-0001"):
 def told(device, block, seed):
     return readings(
         device,
-        seed=seed,
-        epoch_ns=EPOCH_NS,
+        environment=Environment(seed, EPOCH_NS),
         block=(block.start_ns, block.end_ns),
         excursions=block.signals.get(device.thing_id, {}),
     )
@@ -123,8 +123,7 @@ def test_reports_on_change_come_at_once():
     start = EPOCH_NS + 100 * S
     many = readings(
         device,
-        seed=7,
-        epoch_ns=EPOCH_NS,
+        environment=Environment(7, EPOCH_NS),
         block=(EPOCH_NS, EPOCH_NS + 1800 * S),
         excursions={
             "tilt_deg": (Excursion(start_ns=start, end_ns=start + 12 * S, peak=30.0),),
@@ -150,16 +149,17 @@ def test_reports_keep_their_rhythm_over_the_end_of_a_block():
 
 
 def test_readings_have_steps_and_are_never_below_what_can_be():
+    environment = Environment(2, EPOCH_NS)
     for kind_name, kind in SENSOR_KINDS.items():
         device = a_device(kind_name, f"{kind_name}-1")
-        many = readings(
-            device, seed=2, epoch_ns=EPOCH_NS, block=(EPOCH_NS, EPOCH_NS + 1800 * S), excursions={}
-        )
+        block = (EPOCH_NS, EPOCH_NS + 1800 * S)
+        many = readings(device, environment=environment, block=block, excursions={})
         for row, signal in enumerate(kind.signals):
             values = np.array([one.values[row] for one in many])
             assert values.min() >= signal.low
             assert np.allclose(values / signal.quantum, np.round(values / signal.quantum))
-            rest = rest_level(2, device.thing_id, signal)
+            rest = signal.base_at(environment, [one.at_ns for one in many])
+            rest = rest + rest_offset(2, device.thing_id, signal)
             slack = signal.drift + 3 * signal.noise + signal.quantum
             assert np.abs(values - rest).max() <= slack + 1e-9
             if signal.noise:
@@ -204,3 +204,39 @@ def test_excursions_are_trapezoids():
     at = np.array([-1, 0, 10, 20, 50, 90, 100]) * S
     assert one.shape(at).tolist() == [0, 0, 0.5, 1, 1, 0.5, 0]
     assert one.passes_ns(0.5, 0.0) == (10 * S, 90 * S)
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+def test_sites_are_quiet_at_night_but_for_what_the_truth_notes(seed):
+    """Around the clock: what is loud by day need not be, what is loud at night is a matter."""
+    town, told_of = world(seed), set()
+    sites = [one for one in town.city.devices.values() if one.kind == "site_air"]
+    for index in range(48):
+        block = town.block(index)
+        hour = float(Environment(seed, EPOCH_NS).local_hour(block.start_ns))
+        scenario, level, lasting_s = (
+            ("night-work", 56.0, 300) if hour >= 22 or hour < 6 else ("site-noise", 70.0, 120)
+        )
+        loud = {
+            device for one in block.things if one.scenario == scenario for device in one.devices
+        }
+        told_of |= {scenario} if loud else set()
+        assert {one.scenario for one in block.things} & {"site-noise", "night-work"} <= {scenario}
+        for device in sites:
+            many = told(device, block, seed)
+            seconds = longest_above(
+                [one.at_ns for one in many], [one.values[1] for one in many], level
+            )
+            assert (seconds >= lasting_s + 60) == (device.thing_id in loud), (hour, device, seconds)
+            assert (seconds < lasting_s - 40) == (device.thing_id not in loud), (hour, seconds)
+    assert told_of == {"night-work", "site-noise"}
+
+
+def test_a_noise_over_the_border_of_day_and_night_is_left_out():
+    """Epoch 21:47 in Qingdao: the drill of that block would run from 21:56 to 22:03."""
+    late_ns = EPOCH_NS + (13 * 60 + 47) * 60 * S
+    town = World(generate_city(7), seed=7, epoch_ns=late_ns)
+    block = town.block(0)
+    assert {"site-noise", "night-work"}.isdisjoint(one.scenario for one in block.things)
+    assert {one.scenario for one in block.near_misses} >= {"night-work"}
+    assert "night-work" in {one.scenario for one in town.block(1).things}
