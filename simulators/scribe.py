@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,20 @@ from simulators.truth_notes import TruthNotes
 
 #: Length of a block, city seconds.
 BLOCK_S = 1800
+
+
+class Rise(NamedTuple):
+    """A measure rises to a peak, holds it and falls; seconds of the block, peak in its unit."""
+
+    start_s: float
+    hold_s: float
+    ramp_s: float
+    peak: float
+
+    @property
+    def end_s(self) -> float:
+        """When it is back."""
+        return self.start_s + self.hold_s + 2 * self.ramp_s
 
 
 class Scribe(TruthNotes):
@@ -85,22 +100,13 @@ class Scribe(TruthNotes):
         """Metres between two sensors."""
         return math.dist(self.places.metres(one), self.places.metres(other))
 
-    def excursion(
-        self,
-        device: Device,
-        measure: str,
-        *,
-        start_s: float,
-        hold_s: float,
-        ramp_s: float,
-        peak: float,
-    ) -> Excursion:
+    def excursion(self, device: Device, measure: str, rise: Rise) -> Excursion:
         """Let a sensor's measure rise to a peak, stay there and fall again."""
         one = Excursion(
-            start_ns=self.at(start_s),
-            end_ns=self.at(start_s + hold_s + 2 * ramp_s),
-            peak=peak,
-            ramp_s=ramp_s,
+            start_ns=self.at(rise.start_s),
+            end_ns=self.at(rise.end_s),
+            peak=rise.peak,
+            ramp_s=rise.ramp_s,
         )
         self.signals.setdefault(device.thing_id, {}).setdefault(measure, []).append(one)
         return one
@@ -111,17 +117,12 @@ class Scribe(TruthNotes):
         device: Device,
         measure: str,
         note: str,
+        rise: Rise,
         *,
-        start_s: float,
-        hold_s: float,
-        ramp_s: float,
-        peak: float,
         threshold: float,
     ) -> None:
-        """Such an excursion that is a thing while it is above a threshold."""
-        one = self.excursion(
-            device, measure, start_s=start_s, hold_s=hold_s, ramp_s=ramp_s, peak=peak
-        )
+        """Such a rise that is a thing while it is above a threshold."""
+        one = self.excursion(device, measure, rise)
         signals = {signal.measure: signal for signal in SENSOR_KINDS[device.kind].signals}
         base = float(signals[measure].base_at(self.environment, one.start_ns))
         began_ns, ended_ns = one.passes_ns(threshold, base)
@@ -130,21 +131,10 @@ class Scribe(TruthNotes):
         )
 
     def sensor_near(
-        self,
-        scenario: str,
-        device: Device,
-        measure: str,
-        note: str,
-        *,
-        start_s: float,
-        hold_s: float,
-        ramp_s: float,
-        peak: float,
+        self, scenario: str, device: Device, measure: str, note: str, rise: Rise
     ) -> None:
-        """Such an excursion that must not become an incident."""
-        one = self.excursion(
-            device, measure, start_s=start_s, hold_s=hold_s, ramp_s=ramp_s, peak=peak
-        )
+        """Such a rise that must not become an incident."""
+        one = self.excursion(device, measure, rise)
         self.nearly(
             scenario, place_of(device), one.start_ns, one.end_ns, note, devices=(device.thing_id,)
         )

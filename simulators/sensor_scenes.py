@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from core.city import Device
-from simulators.scribe import Scribe
+from simulators.scribe import Rise, Scribe
 
 #: Local hours of the night, in which a site must be quiet: Law on Noise Pollution Prevention and
 #: Control of China (2021), article 88.
 _NIGHT_BEGINS_H, _NIGHT_ENDS_H = 22.0, 6.0
-
-
-class Noise(NamedTuple):
-    """One time that a site is loud; seconds of the block, the peak in dB."""
-
-    note: str
-    start_s: float
-    hold_s: float
-    ramp_s: float
-    peak: float
 
 
 class SensorScenes(Scribe):
@@ -36,10 +24,12 @@ class SensorScenes(Scribe):
                 device,
                 "water_level_m",
                 "rain water stands in the underpass",
-                start_s=self.between(230, 330),
-                hold_s=self.between(330, 480),
-                ramp_s=self.between(60, 90),
-                peak=self.between(0.4, 0.7),
+                Rise(
+                    self.between(230, 330),
+                    self.between(330, 480),
+                    self.between(60, 90),
+                    self.between(0.4, 0.7),
+                ),
                 threshold=0.25,
             )
             self.sensor_near(
@@ -47,10 +37,7 @@ class SensorScenes(Scribe):
                 device,
                 "water_level_m",
                 "a wave of a lorry touches the threshold and is gone",
-                start_s=self.between(1280, 1420),
-                hold_s=16.0,
-                ramp_s=6.0,
-                peak=0.29,
+                Rise(self.between(1280, 1420), 16.0, 6.0, 0.29),
             )
         for device in self.turned(open_air, 1)[:1]:
             self.sensor_near(
@@ -58,10 +45,7 @@ class SensorScenes(Scribe):
                 device,
                 "water_level_m",
                 "high water at a gauge that stands in no underpass",
-                start_s=self.between(500, 700),
-                hold_s=300.0,
-                ramp_s=60.0,
-                peak=0.5,
+                Rise(self.between(500, 700), 300.0, 60.0, 0.5),
             )
 
     def write_manholes(self) -> None:
@@ -80,10 +64,7 @@ class SensorScenes(Scribe):
                 device,
                 "tilt_deg",
                 "a manhole cover is tilted out of its seat",
-                start_s=start_s,
-                hold_s=self.between(260, 420),
-                ramp_s=0.0,
-                peak=self.between(24, 55),
+                Rise(start_s, self.between(260, 420), 0.0, self.between(24, 55)),
                 threshold=15.0,
             )
         rest = [device for device in order if device not in taken]
@@ -97,10 +78,7 @@ class SensorScenes(Scribe):
                 device,
                 "tilt_deg",
                 note,
-                start_s=self.between(300, 1300),
-                hold_s=hold_s,
-                ramp_s=0.0,
-                peak=peak,
+                Rise(self.between(300, 1300), hold_s, 0.0, peak),
             )
 
     def write_smoke(self) -> None:
@@ -112,10 +90,7 @@ class SensorScenes(Scribe):
                 device,
                 "smoke_db_per_m",
                 "a fire smoulders in a stairwell",
-                start_s=self.between(85, 130),
-                hold_s=self.between(180, 260),
-                ramp_s=20.0,
-                peak=self.between(0.5, 0.9),
+                Rise(self.between(85, 130), self.between(180, 260), 20.0, self.between(0.5, 0.9)),
                 threshold=0.20,
             )
         for device in order[1:2]:
@@ -124,10 +99,7 @@ class SensorScenes(Scribe):
                 device,
                 "smoke_db_per_m",
                 "a puff of steam",
-                start_s=self.at_report(device, self.between(400, 1500)) - 2.0,
-                hold_s=4.0,
-                ramp_s=0.0,
-                peak=0.35,
+                Rise(self.at_report(device, self.between(400, 1500)) - 2.0, 4.0, 0.0, 0.35),
             )
         for device in order[2:3]:
             self.sensor_near(
@@ -135,10 +107,7 @@ class SensorScenes(Scribe):
                 device,
                 "smoke_db_per_m",
                 "cooking fumes, below the threshold",
-                start_s=self.between(300, 1300),
-                hold_s=180.0,
-                ramp_s=30.0,
-                peak=0.15,
+                Rise(self.between(300, 1300), 180.0, 30.0, 0.15),
             )
 
     def write_gas(self) -> None:
@@ -150,10 +119,9 @@ class SensorScenes(Scribe):
                 device,
                 "gas_lel_ratio",
                 "a gas hose leaks",
-                start_s=self.between(150, 210),
-                hold_s=self.between(200, 300),
-                ramp_s=25.0,
-                peak=self.between(0.25, 0.45),
+                Rise(
+                    self.between(150, 210), self.between(200, 300), 25.0, self.between(0.25, 0.45)
+                ),
                 threshold=0.10,
             )
         for device in order[1:2]:
@@ -162,10 +130,7 @@ class SensorScenes(Scribe):
                 device,
                 "gas_lel_ratio",
                 "a little gas, below the threshold",
-                start_s=self.between(300, 1200),
-                hold_s=240.0,
-                ramp_s=20.0,
-                peak=0.08,
+                Rise(self.between(300, 1200), 240.0, 20.0, 0.08),
             )
         for device in order[2:3]:
             self.sensor_near(
@@ -173,10 +138,7 @@ class SensorScenes(Scribe):
                 device,
                 "gas_lel_ratio",
                 "a lighter is filled: one reading above the threshold",
-                start_s=self.at_report(device, self.between(400, 1500)) - 2.0,
-                hold_s=4.0,
-                ramp_s=0.0,
-                peak=0.16,
+                Rise(self.at_report(device, self.between(400, 1500)) - 2.0, 4.0, 0.0, 0.16),
             )
 
     def write_sites(self) -> None:
@@ -191,10 +153,7 @@ class SensorScenes(Scribe):
             first,
             "pm10_ug_m3",
             "earth is moved without water spray",
-            start_s=self.between(330, 430),
-            hold_s=self.between(300, 400),
-            ramp_s=30.0,
-            peak=self.between(210, 320),
+            Rise(self.between(330, 430), self.between(300, 400), 30.0, self.between(210, 320)),
             threshold=150.0,
         )
         self.sensor_near(
@@ -202,20 +161,14 @@ class SensorScenes(Scribe):
             other,
             "pm10_ug_m3",
             "dusty air, below the threshold",
-            start_s=self.between(1100, 1150),
-            hold_s=240.0,
-            ramp_s=30.0,
-            peak=140.0,
+            Rise(self.between(1100, 1150), 240.0, 30.0, 140.0),
         )
         self.sensor_near(
             "site-dust",
             first,
             "pm10_ug_m3",
             "a gust of dust that settles within a minute",
-            start_s=self.between(1480, 1560),
-            hold_s=50.0,
-            ramp_s=5.0,
-            peak=190.0,
+            Rise(self.between(1480, 1560), 50.0, 5.0, 190.0),
         )
 
     def _write_noise(self, loud: Device, other: Device) -> None:
@@ -224,42 +177,32 @@ class SensorScenes(Scribe):
         What would run over the border of day and night is left out: it would be half a matter
         of each.
         """
-        begins = [
+        first, second, third = (
             self.between(470, 600), self.between(1120, 1180), self.between(1340, 1380)
-        ]  # fmt: skip
-        by_day = (
-            Noise("a pneumatic drill at work", begins[0], self.between(300, 400), 5.0,
-                  self.between(77, 86)),
-            Noise("a lorry unloads for a minute", begins[1], 50.0, 5.0, 76.0),
-            Noise("steady work, below the threshold", begins[2], 300.0, 10.0, 68.0),
         )  # fmt: skip
-        by_night = (
-            Noise("concrete is poured at night", begins[0], self.between(440, 560), 10.0,
-                  self.between(61, 66)),
-            Noise("a lorry unloads at night", begins[1], 50.0, 5.0, 64.0),
-            Noise("a generator hums at night, below the limit", begins[2], 300.0, 10.0, 50.5),
-        )  # fmt: skip
-        for scenario, threshold, night, scenes in (
-            ("site-noise", 70.0, False, by_day), ("night-work", 55.0, True, by_night),
+        drill = Rise(first, self.between(300, 400), 5.0, self.between(77, 86))
+        concrete = Rise(first, self.between(440, 560), 10.0, self.between(61, 66))
+        if self._all_in(drill, night=False):
+            self.sensor_thing(
+                "site-noise", loud, "noise_db", "a pneumatic drill at work", drill, threshold=70.0
+            )
+        if self._all_in(concrete, night=True):
+            self.sensor_thing(
+                "night-work", loud, "noise_db", "concrete is poured at night", concrete,
+                threshold=55.0,
+            )  # fmt: skip
+        for scenario, note, rise in (
+            ("site-noise", "a lorry unloads for a minute", Rise(second, 50.0, 5.0, 76.0)),
+            ("site-noise", "steady work, below the threshold", Rise(third, 300.0, 10.0, 68.0)),
+            ("night-work", "a lorry unloads at night", Rise(second, 50.0, 5.0, 64.0)),
+            ("night-work", "a generator hums at night, below the limit",
+             Rise(third, 300.0, 10.0, 50.5)),
         ):  # fmt: skip
-            for number, noise in enumerate(scenes):
-                if not self._lies_in(noise, night=night):
-                    continue
-                note, start_s, hold_s, ramp_s, peak = noise
-                if number == 0:
-                    self.sensor_thing(
-                        scenario, loud, "noise_db", note, start_s=start_s, hold_s=hold_s,
-                        ramp_s=ramp_s, peak=peak, threshold=threshold,
-                    )  # fmt: skip
-                else:
-                    self.sensor_near(
-                        scenario, other, "noise_db", note, start_s=start_s, hold_s=hold_s,
-                        ramp_s=ramp_s, peak=peak,
-                    )  # fmt: skip
+            if self._all_in(rise, night=scenario == "night-work"):
+                self.sensor_near(scenario, other, "noise_db", note, rise)
 
-    def _lies_in(self, noise: Noise, *, night: bool) -> bool:
+    def _all_in(self, rise: Rise, *, night: bool) -> bool:
         """Whether a noise begins and ends by night, or by day."""
-        ends_s = noise.start_s + noise.hold_s + 2 * noise.ramp_s
-        hours = self.environment.local_hour([self.at(noise.start_s), self.at(ends_s)])
+        hours = self.environment.local_hour([self.at(rise.start_s), self.at(rise.end_s)])
         at_night = (hours >= _NIGHT_BEGINS_H) | (hours < _NIGHT_ENDS_H)
         return bool((at_night == night).all())

@@ -10,7 +10,7 @@ import numpy as np
 from core.city import Camera, Device
 from simulators.actors import Actor, ActorKind, Waypoint
 from simulators.places import FAR_M, Spot
-from simulators.scribe import Scribe, place_of
+from simulators.scribe import Rise, Scribe, place_of
 from simulators.sensors import Excursion
 
 CAR = (4.6, 1.9, 1.5)
@@ -65,9 +65,7 @@ class StreetScenes(Scribe):
         return None
 
     def _occupy(self, device: Device, start_s: float, stay_s: float) -> Excursion:
-        return self.excursion(
-            device, "occupied", start_s=start_s, hold_s=stay_s, ramp_s=0.0, peak=1.0
-        )
+        return self.excursion(device, "occupied", Rise(start_s, stay_s, 0.0, 1.0))
 
     def write_fire_lane_by_sensor(self) -> None:
         """A fire lane that only parking sensors watch, and legal bays with long stays."""
