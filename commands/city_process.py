@@ -34,7 +34,7 @@ from core.errors import QingniaoError, ServiceError
 from core.ports import LogWriter, MessageSource
 from core.settings import Settings
 from core.topics import INGEST_FILTERS
-from core.units import NS_PER_S, ns_to_rfc3339
+from core.units import ns_to_rfc3339
 from geo.city import City
 from ingest.bridge import Bridge
 from ingest.broker import (
@@ -55,10 +55,6 @@ logger = logging.getLogger(__name__)
 #: A part that has not stopped after this many wall seconds is left behind or killed.
 STOP_S = 1.5
 FIGURES_S = 1.0
-
-#: Events that no incident took, and things not heard of, are kept for six months of city time.
-KEEP_NS = 180 * 86_400 * NS_PER_S
-PRUNE_EVERY_NS = 86_400 * NS_PER_S
 
 
 class CityProcess:
@@ -162,6 +158,7 @@ class CityProcess:
         if self._source is None:
             self._watch("things", self.parts.keep_things(self.live.update_things))
             self._watch("deadlines", self.parts.watch_deadlines())
+            self._watch("retention", self.parts.keep_to_retention())
             self._watch("map", self.parts.watch_map())
             self._watch("figures", self._keep_figures())
             await self._start_api()
@@ -296,16 +293,11 @@ class CityProcess:
             self._archive.bookkeeper.report = ledger_reporter(self.city.name, self.api.publish)
 
     async def _keep_figures(self) -> None:
-        pruned_ns = self.clock.now_ns()
         while True:
             self.live.update_figures(await asyncio.to_thread(self.figures))
             self._tell_health()
             if self._tap is not None:
                 self._tap.flush()
-            now_ns = self.clock.now_ns()
-            if now_ns - pruned_ns >= PRUNE_EVERY_NS:
-                pruned_ns = now_ns
-                await asyncio.to_thread(self.store.prune, now_ns - KEEP_NS)
             await asyncio.sleep(FIGURES_S)
 
     def _tell_health(self) -> None:

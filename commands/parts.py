@@ -63,6 +63,7 @@ from streams.fence_watch import FenceWatch
 from streams.kafka.reader import KafkaReader
 from streams.live import ThingTracker
 from streams.partition import Processed
+from streams.retention import keep_to_retention
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,7 @@ class StreamParts:
     def __init__(self, settings: Settings, city: City, clock: Clock) -> None:
         self._clock = clock
         self._catalogue_path = settings.catalogue_path
+        self._retain_days = settings.cases.retain_days
         self.packs = load_packs(settings.packs)
         check_at_start(settings, city)
         self.tagger = open_map(settings, city)
@@ -197,6 +199,10 @@ class StreamParts:
             changes = await asyncio.to_thread(self.store.escalate, self._clock.now_ns())
             # A full transaction says that there are more.
             await asyncio.sleep(0 if len(changes) >= MAX_ESCALATIONS else ESCALATE_S)
+
+    async def keep_to_retention(self) -> None:
+        """Forget what has long been over, until cancelled."""
+        await keep_to_retention(self.store, self._clock, self._retain_days)
 
     async def keep_things(self, changed: Callable[[list[Thing]], None] | None = None) -> None:
         """Write the last state of things to the store now and then, until cancelled."""

@@ -151,6 +151,7 @@ async def _run_streams(settings: Settings, _clock: str | None, ready: asyncio.Ev
                 "decisions": parts.decisions.run(),
                 "things": parts.keep_things(),
                 "deadlines": parts.watch_deadlines(),
+                "retention": parts.keep_to_retention(),
                 "map": parts.watch_map(),
                 "streams": crash_of(app),
             }

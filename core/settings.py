@@ -89,6 +89,29 @@ class ArchiveSettings(BaseModel):
     )
 
 
+class CaseSettings(BaseModel):
+    """Cases and their events in the case store."""
+
+    model_config = {"frozen": True}
+
+    retain_days: float = Field(
+        180.0,
+        ge=0,
+        description="Days after which a closed or cancelled case is deleted, since anything last "
+        "happened to it, and events that no case took; 0 keeps them, else at least 31",
+    )
+
+    @field_validator("retain_days")
+    @classmethod
+    def _not_what_is_needed(cls, days: float) -> float:
+        # By its events the store knows a repeat (the log keeps seven days) and what still waits
+        # for a second source (30 days).
+        if 0 < days < 31:
+            msg = f"0, or at least 31 days were wanted, got {days:g}"
+            raise ValueError(msg)
+        return days
+
+
 class EvidenceSettings(BaseModel):
     """Pictures and clips of cameras."""
 
@@ -250,6 +273,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     api: ApiSettings = ApiSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    cases: CaseSettings = CaseSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     opinion: OpinionSettings = OpinionSettings()
     notify: NotifySettings = NotifySettings()

@@ -8,7 +8,7 @@ All methods block and may be called from any thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,6 +36,7 @@ from store.decisions import DecisionTransaction, Policies
 from store.outbox import Outbox
 from store.reader import CaseReader, find_report
 from store.rejections import drop_redriven, keep_rejections
+from store.retention import forget
 from store.rows import Judgement, Report
 from store.texts import storable
 from store.things import Thing
@@ -318,26 +319,18 @@ class CaseStore(CaseReader):
             drop_redriven(connection, [one for one in given if isinstance(one, Redriven)])
             return keep_rejections(connection, self._database, kept, self._max_rejections)
 
-    def prune(self, before_ns: int) -> dict[str, int]:
-        """Forget what nobody asks for any more: events that no case took, silent things.
+    def forget(self, before_ns: int) -> Iterator[Mapping[str, int]]:
+        """Forget what was over before an instant of city time, a small transaction a step.
 
-        Args:
-            before_ns: What is older than this goes.
+        What goes and what stays: :func:`store.retention.forget`.
 
-        Returns:
-            Rows deleted, by table.
+        Yields:
+            Rows that a transaction deleted, by table.
+
+        Raises:
+            ServiceError: The database failed.
         """
-        conditions = {
-            tables.evidence: tables.evidence.c.incident_id.is_(None)
-            & (tables.evidence.c.at_ns < before_ns),
-            tables.things: tables.things.c.observed_ns < before_ns,
-            tables.progress: tables.progress.c.watermark_ns < before_ns,
-        }
-        with self._database.write("pruning") as connection:
-            return {
-                table.name: connection.execute(delete(table).where(condition)).rowcount
-                for table, condition in conditions.items()
-            }
+        return forget(self._database, before_ns)
 
     def on_change(self, callback: Callable[[int], None]) -> Callable[[], None]:
         """Be called, in the writer's thread, with the feed's newest number after each commit.

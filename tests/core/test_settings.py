@@ -20,6 +20,7 @@ from core.units import parse_duration_s, rfc3339_to_ns
         ({"store": "mysql://h"}, "store: sqlite"),
         ({"broker": "kafka://h:9"}, "SQLite has one writer"),
         ({"api": {"port": 70000}}, r"api\.port"),
+        ({"cases": {"retain_days": 7}}, r"cases\.retain_days: .*at least 31 days .*got 7"),
     ],
 )
 def test_a_wrong_setting_is_named(given: dict[str, object], match: str) -> None:

@@ -228,12 +228,6 @@ def test_figures(filled: CaseStore) -> None:
     assert figures["incidents_open_by_status"] == {"dispatched": 6}
 
 
-def test_pruning_forgets_only_what_no_case_took(filled: CaseStore, make: Any) -> None:
-    filled.apply([make.batch(make.event(1, Edge.CLEAR, thing="nobody"))], 0)
-    assert filled.prune(make.at(50))["evidence"] == 1
-    assert len(filled.list_events(EventFilter()).rows) == 6
-
-
 def test_what_is_kept_outlives_the_process(open_store: Callable[..., CaseStore], make: Any) -> None:
     first = open_store()
     first.apply([make.batch(make.event(1))], 0)
