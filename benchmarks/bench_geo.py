@@ -94,7 +94,7 @@ def main() -> int:
     warm_up()
     kernel = "numba only: no compiler, or turned off"
     if native.find_first() is not None:
-        kernel = f"C kernel for calls of {native.LEAST_POINTS:,} points and more"
+        kernel = "C kernel for points to zones"
     notes = [f"ours: numba {numba.__version__}, {kernel}; one thread"]
     figures: list[Figure] = []
     wrong = 0

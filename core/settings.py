@@ -236,8 +236,8 @@ class Settings(BaseSettings):
     )
     geo_c: bool = Field(
         True,
-        description="Whether a C kernel is built for many points at once, where a compiler is "
-        "found; numba gives the same answers",
+        description="Whether a C kernel is built for points to areas, where a compiler is found; "
+        "numba gives the same answers",
     )
     broker: str = Field(
         "embedded://", description="The log: `embedded://[/path]` or `kafka://host:9092`"

@@ -97,7 +97,7 @@ class CellTable:
         cells: How many cells to aim at; by default as many as the features ask for.
 
     Attributes:
-        native: Whether the C kernel finds the first area of many points, else numba's.
+        find: What finds the first areas: the C kernel where there is one, else numba's.
 
     Raises:
         GeometryError: A geometry is no area, or not valid.
@@ -121,7 +121,7 @@ class CellTable:
         _check_areas(shapes)
         edges, owners = _ring_edges(shapes)
         self.closed = closed
-        self.native = native.find_first() is not None
+        self.find: native.FindFirst = native.find_first() or find_by_numba
         self.feature_count = len(shapes)
         plan = _plan(edges, shapes, cells)
         self._words = _build_words(edges, owners, plan, len(shapes))
@@ -140,7 +140,7 @@ class CellTable:
         """The table again, of what :meth:`to_arrays` gave."""
         table = cls.__new__(cls)
         table.closed = bool(arrays["facts"][0])
-        table.native = native.find_first() is not None
+        table.find = native.find_first() or find_by_numba
         table.feature_count = int(arrays["facts"][1])
         table._words = arrays["words"]
         table._numbers = arrays["numbers"]
@@ -170,15 +170,11 @@ class CellTable:
         Raises:
             GeometryError: The arrays do not fit each other.
         """
-        xs, ys = _points(x, y)
-        found = np.empty(xs.shape, _INT)
-        if len(xs) <= _FEW:
-            kernels.find_few(self._words, self._numbers, xs, ys, self.closed, found)
-            return found
-        find: native.FindFirst = kernels.find_first
-        if self.native and len(xs) >= native.LEAST_POINTS:
-            find = native.find_first() or find
-        find(self._words, self._numbers, xs, ys, self.closed, found)
+        found = self.find(self._words, self._numbers, x, y, self.closed)
+        if found is None:
+            xs, ys = map(np.copy, _points(x, y))  # a copy is aligned, whatever the array was
+            found = self.find(self._words, self._numbers, xs, ys, self.closed)
+            assert found is not None
         return found
 
     def pairs(self, x: ArrayLike, y: ArrayLike) -> Pairs:
@@ -413,6 +409,17 @@ class NearestTable:
             found[nearer] = number[nearer]
             away[nearer] = 0.0
         return found, away
+
+
+def find_by_numba(
+    words: NDArray[np.int32], numbers: NDArray[np.float64], x: ArrayLike, y: ArrayLike, closed: bool
+) -> NDArray[np.int64]:
+    """The first area of each point, as :data:`geo.native.FindFirst`, by numba's kernels."""
+    xs, ys = _points(x, y)
+    found = np.empty(xs.shape, _INT)
+    find = kernels.find_few if len(xs) <= _FEW else kernels.find_first
+    find(words, numbers, xs, ys, closed, found)
+    return found
 
 
 def _points(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,7 +1,13 @@
 /* Points to areas, as `find_first` of geo/kernels.py, whose words and rules count here too.
 
    The same steps in the same order, so that both give the same answer for every point: products
-   and sums must be rounded one by one (-ffp-contract=off), in doubles. */
+   and sums must be rounded one by one (-ffp-contract=off), in doubles. A module of Python's, so
+   that a call of a batch of the stream costs no more than what it finds. */
+
+#define PY_SSIZE_T_CLEAN
+#define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
+#include <Python.h>
+#include <numpy/arrayobject.h>
 
 #include <float.h>
 #include <stdint.h>
@@ -10,7 +16,8 @@
 #error "doubles are not computed in doubles"
 #endif
 
-enum { BLOCK = 256, PLAN_SIZE = 8, EMPTY = -1 };
+/* From ALONE points on others may run meanwhile; for fewer, letting them costs more than it gives. */
+enum { BLOCK = 256, PLAN_SIZE = 8, EMPTY = -1, ALONE = 4096 };
 
 static const double QUICK_ERROR = 3.3306690738754716e-16;
 static const double SPLITTER = 134217729.0;
@@ -87,8 +94,8 @@ static inline const int32_t *next_entry(const int32_t *entry) { return entry + 2
 
    A block of points goes through the table, the lists and the edges in step, and each step asks
    for what the next one needs: the waits for memory overlap. */
-void find_first(const int32_t *words, const double *numbers, const double *x, const double *y,
-                int64_t n, int closed, int64_t *found) {
+static void find_first(const int32_t *words, const double *numbers, const double *x,
+                       const double *y, int64_t n, int closed, int64_t *found) {
     const double west = numbers[0], south = numbers[1], east = numbers[2], north = numbers[3];
     const double per_unit = numbers[4];
     const int32_t columns = (int32_t)numbers[5];
@@ -132,4 +139,46 @@ void find_first(const int32_t *words, const double *numbers, const double *x, co
                 }
         }
     }
+}
+
+/* The doubles of an array of shape (n,) as they lie in memory; NULL of anything else. */
+static inline const double *doubles(PyObject *object) {
+    if (!PyArray_CheckExact(object)) return NULL;
+    PyArrayObject *array = (PyArrayObject *)object;
+    int plain = PyArray_TYPE(array) == NPY_DOUBLE && PyArray_NDIM(array) == 1;
+    return plain && PyArray_ISCARRAY_RO(array) ? PyArray_DATA(array) : NULL;
+}
+
+static PyObject *first(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 5) {
+        PyErr_Format(PyExc_TypeError, "5 arguments were wanted, got %zd", count);
+        return NULL;
+    }
+    const double *x = doubles(arguments[2]), *y = doubles(arguments[3]);
+    if (x == NULL || y == NULL) Py_RETURN_NONE;
+    npy_intp n = PyArray_DIM((PyArrayObject *)arguments[2], 0);
+    if (PyArray_DIM((PyArrayObject *)arguments[3], 0) != n) Py_RETURN_NONE;
+    PyObject *found = PyArray_SimpleNew(1, &n, NPY_INT64);
+    if (found == NULL) return NULL;
+    const int32_t *words = PyArray_DATA((PyArrayObject *)arguments[0]);
+    const double *numbers = PyArray_DATA((PyArrayObject *)arguments[1]);
+    int64_t *into = PyArray_DATA((PyArrayObject *)found);
+    PyThreadState *others = n < ALONE ? NULL : PyEval_SaveThread();
+    find_first(words, numbers, x, y, n, PyObject_IsTrue(arguments[4]) == 1, into);
+    if (others != NULL) PyEval_RestoreThread(others);
+    return found;
+}
+
+static PyMethodDef methods[] = {
+    {"first", (PyCFunction)(void (*)(void))first, METH_FASTCALL,
+     "first(words, numbers, x, y, closed): None where x and y are not arrays of n doubles each."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "find_first", NULL, -1, methods,
+                                        NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit_find_first(void) {
+    import_array();
+    return PyModule_Create(&definition);
 }

@@ -65,11 +65,12 @@ def compiled(function: _F) -> _F:
 
 
 def compiled_bare(function: _F) -> _F:
-    """Likewise without counting references to arrays, half of the cost of a call of one point.
+    """Likewise for few points: without counting references to arrays, and without letting other
+    threads run meanwhile, which are more than half of the cost of a call of one point.
 
     What is compiled so may not make arrays, nor what it calls.
     """
-    options = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+    options = {"cache": True, "error_model": "numpy", "_nrt": False}
     return cast("_F", numba.njit(**options)(function))
 
 

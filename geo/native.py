@@ -1,33 +1,35 @@
 """The C kernel for points to areas, built on the machine that runs it, where that can be done.
 
 numba's kernels (:mod:`geo.kernels`) always work and give the same answers; this one is faster
-for many points at once. It is built once for each source, compiler and processor, in the
-user's cache folder, and never where anybody else could put a file. Where there is no compiler,
-no such folder, or it is not allowed (:func:`allow`, the setting ``geo_c``), numba answers.
+for many points at once and cheaper to call for a few. It is built once for each source,
+compiler, processor, Python and NumPy, in the user's cache folder, and never where anybody else
+could put a file. Where there is no compiler, no header of Python's, no such folder, or it is not
+allowed (:func:`allow`, the setting ``geo_c``), numba answers.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
+import importlib.machinery
+import importlib.util
 import logging
 import os
 import platform
 import shutil
 import stat
 import subprocess
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 logger = logging.getLogger(__name__)
-
-#: Below this many points the call itself costs more than the kernel gains.
-LEAST_POINTS = 2048
 
 _SOURCE = Path(__file__).with_name("find_first.c")
 _COMPILERS = ("cc", "gcc", "clang")
@@ -35,17 +37,11 @@ _COMPILERS = ("cc", "gcc", "clang")
 _OPTIONS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared")
 _BUILD_TIMEOUT_S = 60.0
 
-#: words, numbers, x, y, closed, found: as ``find_first`` of :mod:`geo.kernels`.
+#: words, numbers, x, y, closed to the first areas, shape (n,), int64; None where x and y are not
+#: arrays of n doubles each, one after another in memory.
 FindFirst = Callable[
-    [
-        NDArray[np.int32],
-        NDArray[np.float64],
-        NDArray[np.float64],
-        NDArray[np.float64],
-        bool,
-        NDArray[np.int64],
-    ],
-    None,
+    [NDArray[np.int32], NDArray[np.float64], ArrayLike, ArrayLike, bool],
+    NDArray[np.int64] | None,
 ]
 
 
@@ -72,10 +68,10 @@ def find_first() -> FindFirst | None:
         library = build(Path(compiler), cache_folder())
         try:
             return load(library)
-        except OSError:  # a damaged file
+        except ImportError:  # a damaged file
             library.unlink()
             return load(build(Path(compiler), library.parent))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, ImportError, subprocess.SubprocessError) as error:
         logger.info("no C kernel for the map, numba answers: %s", error)
         return None
 
@@ -104,15 +100,17 @@ def build(compiler: Path, folder: Path) -> Path:
         subprocess.SubprocessError: The compiler fails, with what it said in ``stderr``.
     """
     status = compiler.resolve().stat()
+    headers = [f"-I{sysconfig.get_path('include')}", f"-I{np.get_include()}"]
     facts = [*_OPTIONS, str(compiler.resolve()), str(status.st_size), str(status.st_mtime_ns)]
-    digest = hashlib.blake2b("\n".join([*facts, _processor()]).encode(), digest_size=12)
+    facts += [*headers, sys.version, np.__version__, _processor()]
+    digest = hashlib.blake2b("\n".join(facts).encode(), digest_size=12)
     digest.update(_SOURCE.read_bytes())
     library = folder / f"find_first-{digest.hexdigest()}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as own:
             fresh = Path(own) / library.name
             subprocess.run(  # noqa: S603 - the compiler of this machine, our own source
-                [compiler, *_OPTIONS, "-o", fresh, _SOURCE],
+                [compiler, *_OPTIONS, *headers, "-o", fresh, _SOURCE],
                 check=True,
                 capture_output=True,
                 timeout=_BUILD_TIMEOUT_S,
@@ -125,26 +123,14 @@ def load(library: Path) -> FindFirst:
     """The kernel of a library.
 
     Raises:
-        OSError: It cannot be loaded.
+        ImportError: It cannot be loaded.
     """
-    function = ctypes.CDLL(str(library)).find_first
-    pointer = ctypes.c_void_p
-    count = ctypes.c_int64
-    function.argtypes = [pointer, pointer, pointer, pointer, count, ctypes.c_int, pointer]
-    function.restype = None
-
-    def call(
-        words: NDArray[np.int32],
-        numbers: NDArray[np.float64],
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        closed: bool,
-        found: NDArray[np.int64],
-    ) -> None:
-        arrays = [one.ctypes.data for one in (words, numbers, x, y)]
-        function(*arrays, len(x), closed, found.ctypes.data)
-
-    return call
+    loader = importlib.machinery.ExtensionFileLoader(_SOURCE.stem, str(library))
+    spec = importlib.util.spec_from_loader(_SOURCE.stem, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return cast("FindFirst", module.first)
 
 
 def _processor() -> str:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.errors import GeometryError
-from geo import native
-from geo.cells import CellTable, NearestTable, VolumeTable
+from geo.cells import CellTable, NearestTable, VolumeTable, find_by_numba
 from geo.city import City
 
 NAN = math.nan
@@ -115,9 +114,9 @@ def check_first(table: CellTable, points: NDArray[np.float64], wanted: NDArray[n
     some = range(0, len(x), 300)
     parts = [table.first(x[start : start + 300], y[start : start + 300]) for start in some]
     assert (np.concatenate(parts) == wanted).all()
-    times = -(-native.LEAST_POINTS // len(x))
-    for by_c in {False, table.native}:
-        table.native = by_c
+    times = -(-2048 // len(x))
+    for find in {find_by_numba, table.find}:
+        table.find = find
         assert (table.first(np.tile(x, times), np.tile(y, times)) == np.tile(wanted, times)).all()
 
 
