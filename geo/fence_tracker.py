@@ -272,19 +272,18 @@ class FenceTracker:
             self._advance(watermark_ns, found)
         return _in_order(found)
 
-    def is_due(self, watermark_ns: int) -> bool:
-        """Whether the passing of time to an instant may change anything but the instant."""
-        if watermark_ns <= self._watermark_ns:
-            return False
-        if self._untold or self._swept_ns < 0:
-            return True
-        if watermark_ns - self._swept_ns >= self._lost_ns // 8:
-            return True
-        if self._is_timed and np.any(self._heads >= 0):
-            return True
-        earliest_ns = self._held.earliest_ns
+    @property
+    def due_ns(self) -> int:
+        """The instant up to which the passing of time changes nothing but the instant.
+
+        It stays until positions come or time goes on past it.
+        """
+        next_ns = self._watermark_ns + 1
+        if self._untold or self._swept_ns < 0 or (self._is_timed and np.any(self._heads >= 0)):
+            return next_ns
+        due_ns = min(self._swept_ns + self._lost_ns // 8, self._held.earliest_ns)
         until = (one.until_ns for one in self._expected.values())
-        return watermark_ns >= min(until, default=earliest_ns) or watermark_ns >= earliest_ns
+        return max(next_ns, min([due_ns, *until]))
 
     def advance(self, watermark_ns: int) -> list[Crossing]:
         """Take it that no position before an instant comes any more: timers run to there."""

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from core.city import AltitudeDatum, Device
-from core.observations import Observation, ObservationBatch, pack
+from core.observations import Observation, ObservationBatch, Stamp, pack
 from geo.fence_tracker import Crossing, FenceTracker
 from geo.fences import FenceSet, Transition
 from streams.enrich import ALTITUDE_MEASURES
@@ -102,17 +102,21 @@ class FenceWatch:
             if datum not in heights and other in heights:
                 heights[datum] = heights[other]
         speeds = np.column_stack([batch.dense_measure(name)[rows] for name in SPEED_MEASURES])
-        stamps = batch.round_stamps()
-        starts = np.searchsorted(rows, [0, *batch.round_table[:, 0].tolist()]).tolist()
+        table = batch.round_table
+        starts = np.searchsorted(rows, np.append(0, table[:, 0])).tolist()
+        watermarks_ns = table[:, 2].tolist()
+        stamps: list[Stamp] = []
         told: dict[int, ObservationBatch] = {}
         self._change_over(watermark_ns)
         changes = self._fences_at(batch.stamp.watermark_ns) is not self.tracker.fences
+        due_ns = self.tracker.due_ns
         for number, (begin, end) in enumerate(itertools.pairwise(starts)):
-            stamp = stamps[number]
-            if changes:
-                self._change_over(stamp.watermark_ns)
-            if begin == end and not self.tracker.is_due(stamp.watermark_ns):
+            if changes and self._change_over(watermarks_ns[number]):
+                due_ns = self.tracker.due_ns
+            if begin == end and watermarks_ns[number] < due_ns:
                 continue
+            stamps = stamps or batch.round_stamps()
+            stamp = stamps[number]
             some = slice(begin, end)
             mine = rows[some]
             found = self.tracker.update(
@@ -125,6 +129,7 @@ class FenceWatch:
                 speeds_mps=speeds[some],
                 watermark_ns=stamp.watermark_ns,
             )
+            due_ns = self.tracker.due_ns
             if found:
                 before_ns = stamps[number - 1].watermark_ns if number else watermark_ns
                 observations = [self._told(one, stamp.logged_ns) for one in found]
@@ -132,11 +137,13 @@ class FenceWatch:
                 told[number] = pack(observations, stamp)
         return told
 
-    def _change_over(self, instant_ns: int) -> None:
-        """Take the fences that hold at an instant."""
+    def _change_over(self, instant_ns: int) -> bool:
+        """Take the fences that hold at an instant; whether they are others."""
         fences = self._fences_at(instant_ns)
-        if fences is not self.tracker.fences:
+        changed = fences is not self.tracker.fences
+        if changed:
             self.tracker.swap(fences)
+        return changed
 
     def _moves(self, thing_id: str) -> bool:
         device = self._devices.get(thing_id)

@@ -100,9 +100,11 @@ def merge_round(batches: Sequence[EventBatch]) -> EventBatch:
     Raises:
         ValueError: There are none.
     """
+    stamp = max((batch.stamp for batch in batches), key=lambda one: one.sequence)
+    if not any(batch.events or batch.exclusions for batch in batches):
+        return EventBatch(stamp=stamp)
     events = list({event.id: event for batch in batches for event in batch.events}.values())
     events.sort(key=lambda one: (one.at_ns, one.scenario, one.rule, one.thing_id))
-    stamp = max((batch.stamp for batch in batches), key=lambda one: one.sequence)
     records = {(one.at_ns, one.id): one for batch in batches for one in batch.exclusions}
     exclusions = tuple(records[key] for key in sorted(records))
     return EventBatch(stamp=stamp, events=tuple(events), exclusions=exclusions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -53,20 +53,22 @@ _DAMAGE = (
 )
 
 
-#: Head of a record, and of a message's content (https://mcap.dev/spec, Message).
-_RECORD, _MESSAGE = struct.Struct("<BQ"), struct.Struct("<HIQQ")
+#: Head of a record; a message with all that stands before its data (https://mcap.dev/spec).
+_RECORD, _MESSAGE = struct.Struct("<BQ"), struct.Struct("<BQHIQQ")
+_NUMBER = struct.Struct("<H")
+
+#: A message as it lies in a chunk: channel, sequence, time of receipt (ns), data. A bare tuple:
+#: a day has millions.
+Stored = tuple[int, int, int, bytes]
 
 
-class Stored(NamedTuple):
-    """A message as it lies in a chunk."""
-
-    channel_id: int
-    sequence: int
-    log_ns: int
-    data: bytes
+#: How frames lie in a recording; other topics may use these schemas for what they like.
+_FRAME_SCHEMAS = frozenset({layout.IMAGE_SCHEMA[0], layout.REFERENCE_SCHEMA[0]})
 
 
 class _ChannelInfo(NamedTuple):
+    """A channel; ``schema`` where it carries frames, else empty."""
+
     topic: str
     qos: int
     retained: bool
@@ -192,21 +194,35 @@ class Recording:
                 schemas = {number: one.name for number, one in summary.schemas.items()}
                 infos = {number: _info(one, schemas) for number, one in summary.channels.items()}
             try:
-                for record in _records(file, summary, since_ns, until_ns, damaged):
-                    if isinstance(record, Stored):
-                        info = infos.get(record.channel_id)
-                        if info is None:
-                            continue
+                for record in _records(file, summary, since_ns, until_ns, infos, damaged):
+                    if isinstance(record, Schema):
+                        schemas[record.id] = record.name
+                        continue
+                    if isinstance(record, Channel):
+                        infos[record.id] = _info(record, schemas)
+                        continue
+                    channel_id, sequence, log_ns, payload = record
+                    info = infos.get(channel_id)
+                    if info is None:
+                        continue
+                    if info.schema:
                         try:
-                            message = _message(record, info, path.parent)
+                            payload = _frame(payload, info.schema, path.parent)
                         except DecodeError as exc:
                             self.frames_gone[exc.reason] += 1
-                        else:
-                            yield record.sequence >> 16, message
-                    elif isinstance(record, Schema):
-                        schemas[record.id] = record.name
-                    elif isinstance(record, Channel):
-                        infos[record.id] = _info(record, schemas)
+                            continue
+                    yield (
+                        sequence >> 16,
+                        RawMessage(
+                            topic=info.topic,
+                            payload=payload,
+                            received_ns=log_ns,
+                            qos=info.qos,
+                            retained=info.retained,
+                            duplicate=info.duplicate,
+                            packet_id=sequence & 0xFFFF,
+                        ),
+                    )
             except _DAMAGE as exc:
                 where = f"it ends at byte {file.tell()}"
                 self.cut_off[path] = f"{where}: {type(exc).__name__} {exc}".strip()
@@ -221,9 +237,10 @@ def _records(
     summary: Summary | None,
     since_ns: int | None,
     until_ns: int | None,
+    known: Container[int],
     damaged: list[str],
 ) -> Iterator[Stored | Schema | Channel]:
-    """What is in the chunks, in the order of the file.
+    """What is in the chunks, in the order of the file; ``known`` channels are not told again.
 
     With an index only the chunks of the span are read, and one that is damaged is left out and
     named in ``damaged``; without, the reading ends there.
@@ -237,7 +254,7 @@ def _records(
             file.seek(index.chunk_start_offset + 9)  # behind opcode and length
             try:
                 chunk = _read_chunk(file, index.chunk_length - 9)
-                records = chunk_records(chunk)
+                records = chunk_records(chunk, known)
             except _DAMAGE as exc:
                 damaged.append(f"at byte {index.chunk_start_offset}: {type(exc).__name__} {exc}")
                 continue
@@ -247,15 +264,19 @@ def _records(
     reader = StreamReader(file, emit_chunks=True, record_size_limit=MAX_RECORD_BYTES)
     for record in reader.records:
         if isinstance(record, Chunk):
-            yield from chunk_records(record)
+            yield from chunk_records(record, known)
         elif isinstance(record, Message):
-            yield Stored(record.channel_id, record.sequence, record.log_time, record.data)
+            yield record.channel_id, record.sequence, record.log_time, record.data
         elif isinstance(record, Schema | Channel):
             yield record
 
 
-def chunk_records(chunk: Chunk) -> list[Stored | Schema | Channel]:
+def chunk_records(chunk: Chunk, known: Container[int]) -> list[Stored | Schema | Channel]:
     """What is in a chunk; its messages by one look at each, where the library takes ten.
+
+    Args:
+        chunk: As read.
+        known: Numbers of channels that need not be read again.
 
     Raises:
         CRCValidationError: Its check sum is wrong.
@@ -268,19 +289,22 @@ def chunk_records(chunk: Chunk) -> list[Stored | Schema | Channel]:
     records: list[Stored | Schema | Channel] = []
     at, end = 0, len(data)
     while at < end:
-        opcode, length = _RECORD.unpack_from(data, at)
-        at += _RECORD.size
-        if length > end - at:
+        if data[at] == Opcode.MESSAGE:
+            _, length, channel_id, sequence, log_ns, _ = _MESSAGE.unpack_from(data, at)
+        else:
+            _, length = _RECORD.unpack_from(data, at)
+        start = at + _RECORD.size
+        if length > end - start:
             raise EndOfFile
-        if opcode == Opcode.MESSAGE:
-            channel_id, sequence, log_ns, _ = _MESSAGE.unpack_from(data, at)
-            payload = data[at + _MESSAGE.size : at + length]
-            records.append(Stored(channel_id, sequence, log_ns, payload))
-        elif opcode == Opcode.CHANNEL:
-            records.append(Channel.read(ReadDataStream(BytesIO(data[at : at + length]))))
-        elif opcode == Opcode.SCHEMA:
-            records.append(Schema.read(ReadDataStream(BytesIO(data[at : at + length]))))
-        at += length
+        if data[at] == Opcode.MESSAGE:
+            payload = data[at + _MESSAGE.size : start + length]
+            records.append((channel_id, sequence, log_ns, payload))
+        elif data[at] == Opcode.CHANNEL:
+            if _NUMBER.unpack_from(data, start)[0] not in known:
+                records.append(Channel.read(ReadDataStream(BytesIO(data[start : start + length]))))
+        elif data[at] == Opcode.SCHEMA:
+            records.append(Schema.read(ReadDataStream(BytesIO(data[start : start + length]))))
+        at = start + length
     return records
 
 
@@ -304,38 +328,29 @@ def _summary(file: IO[bytes]) -> Summary | None:
 def _info(channel: Channel, schemas: dict[int, str]) -> _ChannelInfo:
     told = channel.metadata
     qos = told.get("qos", "0")
+    schema = schemas.get(channel.schema_id, "")
+    is_frame = schema in _FRAME_SCHEMAS and layout.is_frame_topic(channel.topic)
     return _ChannelInfo(
         topic=channel.topic,
         qos=int(qos) if qos in {"0", "1", "2"} else 0,
         retained=told.get("retained") == "true",
         duplicate=told.get("duplicate") == "true",
-        schema=schemas.get(channel.schema_id, "") if layout.is_frame_topic(channel.topic) else "",
+        schema=schema if is_frame else "",
     )
 
 
-def _message(record: Stored, info: _ChannelInfo, folder: Path) -> RawMessage:
-    """A message as it was carried.
+def _frame(recorded: bytes, schema: str, folder: Path) -> bytes:
+    """A camera frame as it was carried.
 
     Raises:
-        DecodeError: It was a frame whose picture is no longer there.
+        DecodeError: Its picture was only referenced and is no longer there.
     """
-    payload = record.data
-    if info.schema == layout.REFERENCE_SCHEMA[0]:
-        payload = layout.referenced_frame(payload, partial(read_picture, folder))
-    elif info.schema == layout.IMAGE_SCHEMA[0]:
-        try:
-            payload = layout.frame_of(payload)
-        except DecodeError:
-            payload = record.data  # the vision worker rejects it
-    return RawMessage(
-        topic=info.topic,
-        payload=payload,
-        received_ns=record.log_ns,
-        qos=info.qos,
-        retained=info.retained,
-        duplicate=info.duplicate,
-        packet_id=record.sequence & 0xFFFF,
-    )
+    if schema == layout.REFERENCE_SCHEMA[0]:
+        return layout.referenced_frame(recorded, partial(read_picture, folder))
+    try:
+        return layout.frame_of(recorded)
+    except DecodeError:
+        return recorded  # the vision worker rejects it
 
 
 def _is_ours(path: Path) -> bool:
