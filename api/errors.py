@@ -45,6 +45,14 @@ class TooManyError(errors.QingniaoError):
         self.retry_after_s = retry_after_s
 
 
+class NotYetError(errors.QingniaoError):
+    """What was asked for is on its way; ``retry_after_s`` says when to come back."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Problem(NamedTuple):
     """How one kind of error is answered."""
 
@@ -69,6 +77,10 @@ TABLE: tuple[tuple[type[Exception], Problem], ...] = (
     (
         TooManyError,
         Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many", "Too many requests", "请求过于频繁"),
+    ),
+    (
+        NotYetError,
+        Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-yet", "It is on its way", "尚未就绪"),
     ),
     (
         errors.NotFoundError,
@@ -165,9 +177,10 @@ def error_response(error: Exception, instance: str) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Bearer realm="qingniao"'
-    if isinstance(error, TooManyError):
+    if isinstance(error, TooManyError | NotYetError):
         headers["Retry-After"] = str(error.retry_after_s)
-    if problem.status.value >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    failed = problem.status.value >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if failed and not isinstance(error, NotYetError):
         logger.error("%s: %s", instance, error, exc_info=error)
     else:
         logger.info("%s: %s: %s", instance, problem.word, error)

@@ -6,7 +6,8 @@ from collections import deque
 
 import msgspec
 
-from core.units import NS_PER_MS, NS_PER_S
+from core.snapshots import picture_name
+from core.units import NS_PER_S
 from vision.darkroom import Box, Negative, Shot
 
 #: A frame is kept this often, for as long as a thing may have stood before it is told of:
@@ -86,7 +87,7 @@ class Album:
             clear_ratio: How clearly it is seen, 0 to 1.
             stopped_ns: When it came to rest.
         """
-        pictured.last = f"{camera_id}/{time_ns // NS_PER_MS}-{number}-{phase}.jpg"
+        pictured.last = picture_name(camera_id, time_ns, number, phase)
         self._shots.append(Shot(pictured.last, box))
         if phase != "end" and clear_ratio > pictured.best_ratio:
             pictured.best, pictured.best_ratio = pictured.last, clear_ratio
@@ -95,7 +96,7 @@ class Album:
         until_ns = stopped_ns - round(_ARRIVES_S * NS_PER_S)
         kept = next((one for one in reversed(self._kept) if one.time_ns <= until_ns), None)
         if kept is not None:
-            pictured.before = f"{camera_id}/{kept.time_ns // NS_PER_MS}-{number}-before.jpg"
+            pictured.before = picture_name(camera_id, kept.time_ns, number, "before")
             shot = Shot(pictured.before, box)
             self._befores.append(msgspec.structs.replace(kept, shots=(shot,)))
 

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, Response
 from numpy.typing import NDArray
 
 from api.answers import GEOJSON, JsonBytes, as_json, encoded
-from api.evidence_files import snapshot_file
+from api.evidence_files import SnapshotDesk
 from api.live import camera_word
 from api.query import Parameter, Parameters
 from api.schemas import PROBLEMS, answer
@@ -62,6 +62,7 @@ def build_router(services: Services) -> APIRouter:
     """The routes of the map."""
     router = APIRouter(tags=["map"], responses=PROBLEMS)
     store = services.store
+    desk = SnapshotDesk(services.snapshot_dir, services.city.cameras, services.clock)
 
     @router.post(
         "/geo/tag",
@@ -150,7 +151,9 @@ def build_router(services: Services) -> APIRouter:
     @router.get(
         "/snapshots/{path:path}",
         summary="A picture or a clip that is evidence, or a camera's live picture",
-        description="Clips are VP8 in WebM; parts of them are given on `Range`.",
+        description="Clips are VP8 in WebM; parts of them are given on `Range`. A picture is named "
+        "a moment before it is there: the answer waits two seconds for it, then is 503 with "
+        "`Retry-After`.",
         response_class=FileResponse,
         responses={
             200: {
@@ -160,8 +163,8 @@ def build_router(services: Services) -> APIRouter:
             206: {"description": "The part of it that was asked for"},
         },
     )
-    def get_snapshot(path: str) -> Response:
-        file = snapshot_file(services.snapshot_dir, path)
+    async def get_snapshot(path: str) -> Response:
+        file = await desk.find(path)
         return FileResponse(
             file,
             media_type=MEDIA_TYPES[file.suffix],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +12,13 @@ import msgspec
 import pytest
 import shapely
 
+from api import evidence_files
 from api.live import CameraState
 from api.query import area_prefix
 from core.city import CameraPose
 from core.events import Edge
 from core.ports import Rejection, decode_rejections
+from core.snapshots import picture_name
 from geo.camera import FlatGroundProjector
 from geo.crs import wgs84_to_gcj02
 from store.things import Thing
@@ -123,6 +126,48 @@ async def test_no_way_out_of_the_pictures(site: Any, client: httpx.AsyncClient, 
     answer = await client.get(f"http://qingniao.test/snapshots/{path}")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def a_name(site: Any, age_s: float = 0.0, camera: str = "camera-1") -> str:
+    return picture_name(camera, site.clock.now_ns() - round(age_s * 1e9), 3, "new")
+
+
+async def test_a_picture_that_is_being_made_is_waited_for(
+    site: Any, client: httpx.AsyncClient
+) -> None:
+    name = a_name(site)
+    asked = asyncio.create_task(client.get(f"/snapshots/{name}"))
+    await asyncio.sleep(3 * evidence_files.LOOK_S)
+    assert not asked.done()
+    file = site.folder / "snapshots" / name
+    file.parent.mkdir()
+    file.with_suffix(".part").write_bytes(b"\xff\xd8picture")
+    file.with_suffix(".part").replace(file)
+    answer = await asked
+    assert (answer.status_code, answer.content) == (200, b"\xff\xd8picture")
+
+
+async def test_a_picture_that_does_not_come_is_told_as_not_yet(
+    site: Any, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence_files, "WAIT_S", 0.1)
+    answer = await client.get(f"/snapshots/{a_name(site, 70.0)}")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["type"] == "urn:qingniao:problem:not-yet"
+    # When so many wait already, at once.
+    monkeypatch.setattr(evidence_files, "WAIT_S", 3600.0)
+    monkeypatch.setattr(evidence_files, "MAX_WAITING", 0)
+    assert (await client.get(f"/snapshots/{a_name(site)}")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"age_s": 121.0}, {"age_s": -121.0}, {"camera": "no-camera"}], ids=str
+)
+async def test_what_is_not_to_be_expected_is_not_waited_for(
+    site: Any, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(evidence_files, "WAIT_S", 3600.0)
+    assert (await client.get(f"/snapshots/{a_name(site, **wanted)}")).status_code == 404
 
 
 async def test_events(site: Any, client: httpx.AsyncClient) -> None:

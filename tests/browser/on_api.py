@@ -79,6 +79,7 @@ class Platform:
         lon: float,
         lat: float,
         because: dict[str, str | float],
+        snapshots: tuple[str, ...] = ("camera-1/one.jpg",),
     ) -> None:
         now_ns = self.clock.now_ns()
         began_ns = now_ns - 95 * NS_PER_S
@@ -96,7 +97,7 @@ class Platform:
             at_ns=now_ns,
             place=self.tagger.tag(np.array([lon]), np.array([lat])).place(0, lon, lat),
             because=because,
-            snapshots=("camera-1/one.jpg",),
+            snapshots=snapshots,
         )
         self._apply(now_ns, events=(event,))
 

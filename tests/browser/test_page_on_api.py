@@ -10,8 +10,11 @@ from fake_city import TOKEN, Watched, street_picture
 from on_api import Platform
 from playwright.sync_api import Browser, expect
 
+from api import evidence_files
 from api.live import CameraState
 from core.incidents import Status
+from core.snapshots import picture_name
+from core.units import NS_PER_S
 from store.filters import IncidentFilter
 from store.things import Thing
 
@@ -106,5 +109,35 @@ def test_the_page_on_the_api(chromium: Browser, platform: Platform) -> None:
         expect(detail.locator("h2")).to_have_text("井盖异常")
         assert watched.complaints == []
         assert watched.strangers == []
+    finally:
+        context.close()
+
+
+def test_a_picture_that_is_being_made_appears_when_it_is_there(
+    chromium: Browser, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # City time runs twentyfold here.
+    monkeypatch.setattr(evidence_files, "SOON_NS", 3600 * NS_PER_S)
+    name = picture_name("camera-1", platform.clock.now_ns(), 3, "new")
+    because: dict[str, str | float] = {"measure": "dwell_s", "value": 121.0}
+    platform.raise_at(
+        "illegal-parking", "illegal-parking/camera", "camera-1/3", "detection.static_object",
+        120.3846, 36.0614, because, snapshots=(name,),
+    )  # fmt: skip
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    try:
+        page = context.new_page()
+        page.goto(platform.url)
+        cards = page.locator("#incidents .card")
+        expect(cards).to_have_count(1)
+        with page.expect_response(lambda one: one.url.endswith(name)) as answer:
+            cards.first.click()
+        assert answer.value.status == 503
+        picture = page.locator("#detail .picture img")
+        expect(picture).to_have_js_property("naturalWidth", 0)
+        part = platform.snapshots / "part"
+        part.write_bytes(street_picture())
+        part.replace(platform.snapshots / name)
+        expect(picture).to_have_js_property("naturalWidth", 640, timeout=15_000)
     finally:
         context.close()

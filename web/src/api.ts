@@ -41,6 +41,14 @@ async function request(path: string, init: RequestInit = {}): Promise<unknown> {
   throw new ApiError(response.status, parseText({ en: detail, zh: problem["title_zh"] ?? detail }));
 }
 
+/** Seconds after which to ask for a picture again: 0 where it is there, null where there is none. */
+export async function secondsUntilThere(url: string): Promise<number | null> {
+  const response = await fetch(url).catch(() => null);
+  if (response?.ok) return 0;
+  if (response?.status !== 503) return null;
+  return Number(response.headers.get("Retry-After")) || 1;
+}
+
 function present<T>(values: readonly (T | null)[]): T[] {
   return values.filter((one): one is T => one !== null);
 }

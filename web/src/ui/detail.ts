@@ -1,6 +1,6 @@
 /** One incident in full: a drawer beside the map, on a phone a screen of its own. */
 
-import { ApiError, VERDICTS, act, judge, newKey } from "../api.ts";
+import { ApiError, VERDICTS, act, judge, newKey, secondsUntilThere } from "../api.ts";
 import type { Step } from "../api.ts";
 import { calendarDay, clockTime, coordinates, quantity } from "../format.ts";
 import { factRows, kindName, pick, word, wordOr } from "../i18n.ts";
@@ -70,6 +70,20 @@ export function familyOf(
     parent: all.find((other) => other.id === one.parent_id) ?? null,
     parts: all.filter((other) => other.parent_id === one.id).sort((a, b) => a.opened_ms - b.opened_ms),
   };
+}
+
+/** Times that a picture which is being made is asked for again; the platform waits a little as well. */
+const PICTURE_TRIES = 5;
+
+/** Ask for a picture that did not come until it is there; false where there is none. */
+async function comes(image: HTMLImageElement): Promise<boolean> {
+  for (let tries = 0; tries < PICTURE_TRIES && image.isConnected; tries += 1) {
+    const wait = await secondsUntilThere(image.src);
+    if (wait === 0) return true;
+    if (wait === null) return false;
+    await new Promise((resolve) => setTimeout(resolve, wait * 1000));
+  }
+  return false;
 }
 
 export class DetailView {
@@ -271,12 +285,18 @@ export class DetailView {
     const current = this.picture !== null && paths.includes(this.picture) ? this.picture : first;
     const image = (path: string, name: string, lazy: boolean): HTMLElement => {
       const missing = h("span", { class: "picture-missing" }, icon(GLYPHS.picture, 22), word(lang, "detail.picture.missing"));
+      let asked = false;
       const element = h("img", {
         src: snapshotUrl(path),
         alt: name,
         loading: lazy ? "lazy" : "eager",
         decoding: "async",
-        onerror: () => element.replaceWith(missing),
+        onerror: async () => {
+          const first = !asked;
+          asked = true;
+          if (first && (await comes(element))) element.src = snapshotUrl(path);
+          else element.replaceWith(missing);
+        },
       });
       return element;
     };
