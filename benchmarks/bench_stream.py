@@ -31,12 +31,13 @@ from benchmarks.harness import Figure, against, at_most, median_seconds, publish
 from benchmarks.stream_city import bench_city
 from benchmarks.stream_latency import Lasting, bench_latency
 from core.clock import SystemClock
-from core.observations import Observation, Stamp, decode_batch, encode_batch, pack
+from core.observations import Observation, Stamp, decode_batch, encode_batch, pack, stamped
 from core.ports import RawMessage
 from geo.city import City, load_city
 from geo.tagging import Tagger
 from ingest.decoders import plain
-from ingest.pipeline import decode_messages
+from ingest.gathered import as_columns
+from ingest.pipeline import decode_rows
 from ingest.repeats import Repeats
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
@@ -206,8 +207,8 @@ def bench_stages(batches: int, rounds: int, city: City) -> list[Figure]:
     messages = [[a_reading(thing, second) for thing in range(BATCH)] for second in range(batches)]
     repeats = Repeats()
     settled = [repeats.settle(part) for part in messages]
-    observations = [decode_messages(part, city="qingdao")[0] for part in settled]
-    records = [encode_batch(pack(part, _stamp(n))) for n, part in enumerate(observations)]
+    rows = [decode_rows(part, city="qingdao")[0] for part in settled]
+    records = [encode_batch(stamped(as_columns([part]), _stamp(n))) for n, part in enumerate(rows)]
     workers: list[PartitionWorker] = []
     tracker = ThingTracker()
 
@@ -230,9 +231,9 @@ def bench_stages(batches: int, rounds: int, city: City) -> list[Figure]:
 
     stages: list[tuple[str, Callable[[], Any]]] = [
         ("repeats of MQTT", lambda: [repeats.settle(part) for part in messages]),
-        ("decode", lambda: [decode_messages(part, city="qingdao") for part in settled]),
+        ("decode", lambda: [decode_rows(part, city="qingdao") for part in settled]),
         ("pack and encode the record", lambda: [
-            encode_batch(pack(part, _stamp(n))) for n, part in enumerate(observations)
+            encode_batch(stamped(as_columns([part]), _stamp(n))) for n, part in enumerate(rows)
         ]),
         ("decode the record", lambda: [decode_batch(record) for record in records]),
         ("de-duplicate, tag, rules", process),

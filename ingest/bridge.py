@@ -9,6 +9,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -18,19 +19,19 @@ from core.clock import Clock, SystemClock
 from core.errors import DecodeError, ServiceError
 from core.ledger import Meter, accounts_of, encode_meter
 from core.observations import (
-    MAX_BATCH,
-    Observation,
+    Columns,
     Stamp,
     decode_batch,
     encode_batch,
-    pack,
-    partition_of,
+    partitions_of,
+    stamped,
 )
 from core.ports import LogWriter, MessageSource, RawMessage, Rejection, encode_rejections
+from core.rows import choose
 from core.units import NS_PER_S, seconds_to_ns
 from ingest import metrics
-from ingest.gathered import ROUND_BYTES, Gathered, GatheredRound
-from ingest.pipeline import decode_messages
+from ingest.gathered import ROUND_BYTES, Gathered, GatheredRecord, Rows, cut_rows, times_ns
+from ingest.pipeline import decode_rows
 from ingest.recording.tap import RecordingTap
 from ingest.redrive import open_redrives, redriven
 from ingest.repeats import DeliveryWriter, Repeats
@@ -196,23 +197,22 @@ class Bridge:
         for part in _parts(messages):
             settled = self._repeats.settle(part)
             opened, redrives = open_redrives(settled)
-            observations, rejections = decode_messages(opened, city=self._city)
+            rows, rejections = decode_rows(opened, city=self._city)
             payload_bytes = sum(len(one.payload) for one in part)
-            oldest_ns = min((one.observed_ns for one in observations), default=self.watermark_ns)
-            if not self._gathered.has_room(len(observations), payload_bytes, oldest_ns):
+            oldest_ns = newest_ns = self.watermark_ns
+            if len(rows):
+                oldest_ns, newest_ns = times_ns(rows)
+            if not self._gathered.has_room(len(rows), payload_bytes, oldest_ns):
                 await self._write_gathered()
             self._gathered.payload_bytes += payload_bytes
-            if observations:
-                # A device clock may run ahead; time has not.
-                newest_ns = max([min(one.observed_ns, one.received_ns) for one in observations])
-                self._advance_to(newest_ns - self._lateness_ns)
+            self._advance_to(newest_ns - self._lateness_ns)
             self._gathered.settled += settled
             self._gathered.rejections += rejections
             self._gathered.redriven += redriven(redrives, rejections)
-            # Usually one round; a SenML pack may hold more observations than a record. Cut before
-            # they are dealt out, so that a round is the same however many partitions there are.
-            for start in range(0, max(1, len(observations)), MAX_BATCH):
-                self._gather_round(observations[start : start + MAX_BATCH])
+            # Usually one round; packs may hold more observations than a record. Cut before they
+            # are dealt out, so that a round is the same however many partitions there are.
+            for run in cut_rows(rows):
+                self._gather_round(run)
             self._gathered.carried.append((self._last_round_ns, part))
 
     async def _gather_tick(self) -> None:
@@ -222,7 +222,7 @@ class Bridge:
         self._gather_round([])
         self._gathered.carried.append((self._last_round_ns, ()))
 
-    def _gather_round(self, rows: Sequence[Observation]) -> None:
+    def _gather_round(self, rows: Rows) -> None:
         self._last_round_ns = self._clock.now_ns()
         self._gathered.add(rows, self.watermark_ns, self._last_round_ns)
 
@@ -241,14 +241,16 @@ class Bridge:
             for one in gathered.rejections
         ]
         messages = [message for _, part in gathered.carried for message in part]
+        records = gathered.by_record()
         # Counted here, before anything is written: what the log loses is then still known.
-        carried: list[Observation | Rejection] = [*gathered.observations(), *rejections]
         accounts = accounts_of(
-            [one.source for one in carried], [one.received_ns for one in carried]
+            [one.source for one in rejections], [one.received_ns for one in rejections]
         )
+        for columns, _ in records:
+            accounts += accounts_of(columns.sources, columns.received_ns.tolist())
         try:
             await self._write_rejections(rejections)
-            await self._write_observations(gathered)
+            await self._write_observations(records, DeliveryWriter(gathered.settled))
             if gathered.redriven:
                 await self._append(topics.REJECTIONS, 0, encode_rejections(gathered.redriven))
             self._meter.count(accounts, len(messages))
@@ -270,7 +272,7 @@ class Bridge:
         self.ticks += sum(not part for _, part in gathered.carried)
         if messages:
             self._source.acknowledge(messages)
-            self._count(messages, gathered.observations(), rejections)
+            self._count(messages, [columns for columns, _ in records], rejections)
 
     def _is_tick_due(self) -> bool:
         due = self._clock.now_ns() - self._last_round_ns >= self._tick_ns
@@ -331,12 +333,13 @@ class Bridge:
     def _advance_to(self, watermark_ns: int) -> None:
         self.watermark_ns = max(self.watermark_ns, min(watermark_ns, self._clock.now_ns()))
 
-    async def _write_observations(self, gathered: Gathered) -> None:
-        deliveries = DeliveryWriter(gathered.settled)
+    async def _write_observations(
+        self, gathered: Sequence[GatheredRecord], deliveries: DeliveryWriter
+    ) -> None:
         records: list[tuple[int, bytes]] = []
         started_ns = time.monotonic_ns()
-        for rounds in gathered.by_record():
-            records += self._records(rounds, deliveries)
+        for one in gathered:
+            records += self._records(one, deliveries)
             await asyncio.sleep(0)  # packs are many records; the API is served between them
         # Durable together: packs would else wait for the disk once per 512 observations.
         await self._log.append_all(topics.OBSERVATIONS, records)
@@ -344,22 +347,22 @@ class Bridge:
         self.append_s = (time.monotonic_ns() - started_ns) / NS_PER_S
 
     def _records(
-        self, rounds: Sequence[GatheredRound], deliveries: DeliveryWriter
+        self, gathered: GatheredRecord, deliveries: DeliveryWriter
     ) -> list[tuple[int, bytes]]:
         """One record for every partition, in the order of the sequence."""
-        parts: list[list[Observation]] = [[] for _ in range(self._partitions)]
-        tables: list[list[tuple[int, int, int, int]]] = [[] for _ in range(self._partitions)]
-        for one in rounds:
-            if self._partitions == 1:
-                parts[0] += one.rows
-            else:
-                for row in one.rows:
-                    parts[partition_of(row.thing_id, self._partitions)].append(row)
-            for part, table in zip(parts, tables, strict=True):
-                self.sequence += 1
-                table.append((len(part), self.sequence, one.watermark_ns, one.logged_ns))
+        columns, rounds = gathered
+        count = self._partitions
+        of_row = partitions_of(columns.thing_ids, count)
+        first, self.sequence = self.sequence, self.sequence + count * len(rounds)
         records = []
-        for partition, (part, table) in enumerate(zip(parts, tables, strict=True)):
+        for partition in range(count):
+            mine = of_row == partition
+            part = columns if mine.all() else choose(columns, mine)
+            ends = np.concatenate([[0], np.cumsum(mine)])
+            table = [
+                (ends[end], first + 1 + number * count + partition, watermark_ns, logged_ns)
+                for number, (end, watermark_ns, logged_ns) in enumerate(rounds)
+            ]
             _, sequence, watermark_ns, logged_ns = table[-1]
             stamp = Stamp(
                 ingest_id=self._ingest_id,
@@ -369,9 +372,12 @@ class Bridge:
                 logged_ns=logged_ns,
                 wall_ns=time.monotonic_ns(),
             )
-            batch = pack(part, stamp, deliveries.of(part))
-            if len(table) > 1:
-                batch = msgspec.structs.replace(batch, rounds=np.array(table, np.int64).tobytes())
+            batch = stamped(
+                part,
+                stamp,
+                deliveries.of(part),
+                np.array(table, np.int64).tobytes() if len(table) > 1 else b"",
+            )
             records.append((partition, encode_batch(batch)))
         return records
 
@@ -394,22 +400,22 @@ class Bridge:
     def _count(
         self,
         messages: Sequence[RawMessage],
-        observations: Sequence[Observation],
+        observations: Sequence[Columns],
         rejections: Sequence[Rejection],
     ) -> None:
+        count = sum(map(len, observations))
         self.messages += len(messages)
-        self.observations += len(observations)
+        self.observations += count
         self.rejections += len(rejections)
-        self._rate.add(len(observations))
+        self._rate.add(count)
         self.lag_s = (self._clock.now_ns() - messages[0].received_ns) / NS_PER_S
         metrics.LAG.set(self.lag_s)
-        for kind, count in Counter([one.kind for one in observations]).items():
+        for kind, count in Counter(chain(*(one.kinds for one in observations))).items():
             metrics.OBSERVATIONS.labels(metrics.kind_label(kind)).inc(count)
-        skews_s = [
-            one.measures["clock_skew_s"] for one in observations if "clock_skew_s" in one.measures
-        ]
-        for skew_s in skews_s:
-            metrics.CLOCK_SKEW.labels("clock_ahead" if skew_s > 0 else "clock_behind").inc()
+        for columns in observations:
+            _, skews_s = columns.measure("clock_skew_s")
+            for skew_s in skews_s.tolist():
+                metrics.CLOCK_SKEW.labels("clock_ahead" if skew_s > 0 else "clock_behind").inc()
         for rejection in rejections:
             metrics.REJECTIONS.labels(rejection.reason).inc()
 

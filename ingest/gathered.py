@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
-from core.observations import MAX_BATCH, Observation
+import numpy as np
+
+from core.observations import MAX_BATCH, Columns, Observation, columns_of
 from core.ports import RawMessage, Redriven, Rejection
+from core.rows import concat, cut
 
 #: Payload bytes that become one round of records, so that a record stays far below the 8 MiB
 #: that the log on Kafka takes.
@@ -16,12 +20,76 @@ ROUND_BYTES = 1024 * 1024
 MAX_ROUNDS = 1024
 
 
+#: What was decoded: a few observations one by one, or many as columns.
+Rows = Sequence[Observation] | Columns
+
+
+def as_columns(parts: Iterable[Rows]) -> Columns:
+    """Rows of several parts, in order; neighbours one by one are made columns together.
+
+    Example:
+        >>> one = Observation(source="s", thing_id="t", kind="k", observed_ns=1, received_ns=1)
+        >>> len(as_columns([[one], [], [one], columns_of([one])])), len(as_columns([]))
+        (3, 0)
+    """
+    made: list[Columns] = []
+    singles: list[Observation] = []
+    for part in parts:
+        if isinstance(part, Columns):
+            if singles:
+                made.append(columns_of(singles))
+                singles = []
+            made.append(part)
+        else:
+            singles += part
+    if singles or not made:
+        made.append(columns_of(singles))
+    return made[0] if len(made) == 1 else concat(made)
+
+
+def cut_rows(rows: Rows) -> list[Rows]:
+    """Runs of rows that a record has room for; one without rows where there are none."""
+    if isinstance(rows, Columns):
+        return [*cut(rows, MAX_BATCH)]
+    return [rows[start : start + MAX_BATCH] for start in range(0, max(1, len(rows)), MAX_BATCH)]
+
+
+def times_ns(rows: Rows) -> tuple[int, int]:
+    """When the oldest of some rows was observed, and the newest that can be believed.
+
+    A device clock may run ahead of the receipt; time has not.
+    """
+    if isinstance(rows, Columns):
+        observed_ns = rows.observed_ns
+        return int(observed_ns.min()), int(np.minimum(observed_ns, rows.received_ns).max())
+    return (
+        min([one.observed_ns for one in rows]),
+        max([min(one.observed_ns, one.received_ns) for one in rows]),
+    )
+
+
 class GatheredRound(NamedTuple):
     """Rows with the watermark and the city time after them."""
 
-    rows: Sequence[Observation]
+    rows: Rows
     watermark_ns: int
     logged_ns: int
+
+
+class GatheredRecord(NamedTuple):
+    """Rounds that share a record: their rows, and for each round its end, watermark and time."""
+
+    columns: Columns
+    rounds: list[tuple[int, int, int]]
+
+    @classmethod
+    def of(cls, rounds: Sequence[GatheredRound]) -> GatheredRecord:
+        """The record of some rounds."""
+        ends = accumulate(len(one.rows) for one in rounds)
+        return cls(
+            as_columns([one.rows for one in rounds]),
+            [(end, one.watermark_ns, one.logged_ns) for end, one in zip(ends, rounds, strict=True)],
+        )
 
 
 class Gathered:
@@ -52,23 +120,20 @@ class Gathered:
             and oldest_ns >= self.rounds[-1].watermark_ns
         )
 
-    def add(self, rows: Sequence[Observation], watermark_ns: int, logged_ns: int) -> None:
+    def add(self, rows: Rows, watermark_ns: int, logged_ns: int) -> None:
         """Take a round in."""
         self.rounds.append(GatheredRound(rows, watermark_ns, logged_ns))
         self._rows += len(rows)
 
-    def by_record(self) -> Iterator[list[GatheredRound]]:
+    def by_record(self) -> list[GatheredRecord]:
         """The rounds that share a record; a pack's are too many for one."""
+        records: list[GatheredRecord] = []
         held: list[GatheredRound] = []
         rows = 0
         for one in self.rounds:
             if held and rows + len(one.rows) > MAX_BATCH:
-                yield held
+                records.append(GatheredRecord.of(held))
                 held, rows = [], 0
             held.append(one)
             rows += len(one.rows)
-        yield held
-
-    def observations(self) -> list[Observation]:
-        """All rows."""
-        return [row for one in self.rounds for row in one.rows]
+        return [*records, GatheredRecord.of(held)]

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from core.observations import Observation
+from core.observations import Columns
 from core.ports import RawMessage
 from core.units import seconds_to_ns
 from ingest import metrics
@@ -42,11 +42,6 @@ def delivery_key(message: RawMessage) -> int:
     """
     content = zlib.crc32(message.payload, zlib.crc32(message.topic.encode("utf-8", "replace")))
     return message.packet_id << 32 | content
-
-
-def depends_on_receipt(one: Observation) -> bool:
-    """Whether an observation's id holds its time of receipt."""
-    return not one.has_device_time and one.device_sequence is None
 
 
 class Repeats:
@@ -110,24 +105,28 @@ class DeliveryWriter:
     """What is written of a round's deliveries into the record of each partition.
 
     Example:
+        >>> from core.observations import Observation, columns_of
         >>> message = RawMessage(topic="t", payload=b"x", received_ns=9, qos=1, packet_id=7)
         >>> one = Observation(source="s", thing_id="t", kind="k", observed_ns=9, received_ns=9,
         ...                   has_device_time=False, topic="t")
         >>> writer = DeliveryWriter([message])
-        >>> np.frombuffer(writer.of([one, one]), np.int64).tolist()[1]
+        >>> np.frombuffer(writer.of(columns_of([one, one])), np.int64).tolist()[1]
         9
-        >>> DeliveryWriter([]).of([one])
+        >>> DeliveryWriter([]).of(columns_of([one]))
         b''
     """
 
     def __init__(self, messages: Sequence[RawMessage]) -> None:
         self._by_receipt = {(one.topic, one.received_ns): one for one in messages if one.qos}
 
-    def of(self, observations: Sequence[Observation]) -> bytes:
+    def of(self, columns: Columns) -> bytes:
         """Key and time of receipt, int64, of the messages these came from; each once."""
-        found: dict[tuple[str, int], None] = {}
-        for one in observations:
-            if depends_on_receipt(one) and (one.topic, one.received_ns) in self._by_receipt:
-                found[one.topic, one.received_ns] = None
+        unnamed = np.flatnonzero(columns.depends_on_receipt)
+        receipts = zip(
+            map(columns.topics.__getitem__, unnamed.tolist()),
+            columns.received_ns[unnamed].tolist(),
+            strict=True,
+        )
+        found = [key for key in dict.fromkeys(receipts) if key in self._by_receipt]
         rows = [(delivery_key(self._by_receipt[key]), key[1]) for key in found]
         return np.array(rows, np.int64).tobytes()

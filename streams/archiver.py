@@ -22,8 +22,9 @@ from core.city import Device
 from core.clock import Clock
 from core.errors import DecodeError, ServiceError
 from core.ledger import start_of, tallies
-from core.observations import ObservationBatch, concat, decode_batch
+from core.observations import ObservationBatch, decode_batch
 from core.ports import LogReader, LogRecord
+from core.rows import concat
 from geo.tagging import Tagger
 from store.archive.catalog import Progress
 from store.archive.postings import ARCHIVE, ARCHIVED, Frontier, Posting

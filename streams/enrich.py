@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from core.city import AltitudeDatum, Device
-from core.observations import ObservationBatch
+from core.observations import Columns
 from geo.tagging import Tagger, Tags
+
+C = TypeVar("C", bound=Columns)
 
 #: Measures that are altitudes, by the datum in their name.
 ALTITUDE_MEASURES = {datum: f"alt_{datum.value}_m" for datum in AltitudeDatum}
@@ -18,7 +21,7 @@ ALTITUDE_MEASURES = {datum: f"alt_{datum.value}_m" for datum in AltitudeDatum}
 REGISTER_ERROR_M = 1.0
 
 
-def fill_positions(batch: ObservationBatch, devices: Mapping[str, Device]) -> ObservationBatch:
+def fill_positions(batch: C, devices: Mapping[str, Device]) -> C:
     """Give rows without a position that of the register of devices, where it has one."""
     place = batch.place
     missing = np.flatnonzero(np.isnan(place[:, 0]) | np.isnan(place[:, 1]))
@@ -36,7 +39,7 @@ def fill_positions(batch: ObservationBatch, devices: Mapping[str, Device]) -> Ob
     return msgspec.structs.replace(batch, positions=filled.tobytes())
 
 
-def tag_batch(batch: ObservationBatch, tagger: Tagger) -> Tags:
+def tag_batch(batch: Columns, tagger: Tagger) -> Tags:
     """Ask every layer about every row, altitudes with their datum."""
     altitudes = {
         datum: batch.dense_measure(name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from core.events import Edge, Event, EventBatch, Place, event_id
-from core.observations import Observation, ObservationBatch, Stamp, concat, pack
+from core.observations import Observation, ObservationBatch, Stamp, pack, stamped
+from core.rows import concat
 from core.units import NS_PER_S, rfc3339_to_ns
 
 #: A Wednesday morning in Qingdao.
@@ -60,7 +60,7 @@ def as_one(batches: Sequence[ObservationBatch]) -> ObservationBatch:
         row += len(one)
         table.append((row, one.stamp.sequence, one.stamp.watermark_ns, one.stamp.logged_ns))
     rounds = np.array(table, np.int64).tobytes()
-    return msgspec.structs.replace(concat(batches), rounds=rounds)
+    return stamped(concat(batches), batches[-1].stamp, rounds=rounds)
 
 
 def an_event(seconds: float = 0.0, **given: Any) -> Event:

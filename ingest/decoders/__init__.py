@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from core.errors import DecodeError
 from core.ledger import UNKNOWN_SOURCE
-from core.observations import Observation
+from core.observations import Columns, Observation
 from core.ports import RawMessage
 from core.topics import OBSERVATIONS, topic_matches
 from ingest.decoders import (
@@ -26,8 +26,8 @@ from ingest.decoders import (
     set_aside,
 )
 
-#: Reads a message into observations; raises DecodeError with a reason.
-Decoder = Callable[[RawMessage], list[Observation]]
+#: Reads a message into observations, one by one or as columns; raises DecodeError with a reason.
+Decoder = Callable[[RawMessage], list[Observation] | Columns]
 
 #: A longer topic is refused: it is kept with every observation. Ids have at most 256.
 MAX_TOPIC_CHARS = 512
@@ -109,7 +109,7 @@ def decoder_for(topic: str) -> Decoder:
     return decoder
 
 
-def decode(message: RawMessage) -> list[Observation]:
+def decode(message: RawMessage) -> list[Observation] | Columns:
     """Read a message with the decoder of its topic.
 
     Raises:

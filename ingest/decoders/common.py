@@ -29,8 +29,8 @@ CLOCK_AHEAD_S = 60.0
 #: wrong.
 CLOCK_BEHIND_S = 6 * 3600.0
 
-_CLOCK_AHEAD_NS = seconds_to_ns(CLOCK_AHEAD_S)
-_CLOCK_BEHIND_NS = -seconds_to_ns(CLOCK_BEHIND_S)
+CLOCK_AHEAD_NS = seconds_to_ns(CLOCK_AHEAD_S)
+CLOCK_BEHIND_NS = seconds_to_ns(CLOCK_BEHIND_S)
 
 #: How long after a message its repeat, marked DUP by MQTT, is taken to be the same reading
 #: where the device sends neither time nor number.
@@ -202,7 +202,7 @@ def checked(one: Observation) -> Observation:
             ``not_finite``, ``too_large``, ``bad_position``.
     """
     where = one.topic or one.thing_id
-    if not one.thing_id or len(one.thing_id) > MAX_ID_CHARS or not one.thing_id.isprintable():
+    if not is_id(one.thing_id):
         raise DecodeError(
             "bad_id",
             f"a printable id of 1 to {MAX_ID_CHARS} characters was wanted, got "
@@ -219,7 +219,7 @@ def checked(one: Observation) -> Observation:
             f"{MAX_MEASURES} and {MAX_LABELS} on {where}",
         )
     for name, value in one.measures.items():
-        if not _is_measure_name(name):
+        if not is_measure_name(name):
             raise DecodeError(
                 "bad_measure", f"a name such as tilt_deg was wanted, got {name[:64]!r} on {where}"
             )
@@ -246,8 +246,14 @@ def checked(one: Observation) -> Observation:
     return _with_believable_time(one)
 
 
+def is_id(thing_id: str) -> bool:
+    """Whether a thing may be called so."""
+    return 0 < len(thing_id) <= MAX_ID_CHARS and thing_id.isprintable()
+
+
 @lru_cache(maxsize=4096)
-def _is_measure_name(name: str) -> bool:
+def is_measure_name(name: str) -> bool:
+    """Whether a measure may be called so."""
     return _MEASURE.fullmatch(name) is not None
 
 
@@ -297,7 +303,7 @@ def _with_believable_time(one: Observation) -> Observation:
     if not one.has_device_time:
         return one
     skew_ns = one.observed_ns - one.received_ns
-    if _CLOCK_BEHIND_NS <= skew_ns <= _CLOCK_AHEAD_NS:
+    if -CLOCK_BEHIND_NS <= skew_ns <= CLOCK_AHEAD_NS:
         return one
     return msgspec.structs.replace(
         one,

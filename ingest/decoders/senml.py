@@ -5,23 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import math
-import re
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cbor2
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from core.errors import DecodeError
-from core.observations import Observation
+from core.observations import Columns, Observation
 from core.ports import RawMessage
 from core.units import NS_PER_S
 from ingest.decoders.common import (
     KIND_OF_MEASURE,
-    MAX_ID_CHARS,
     MAX_INSTANT_NS,
     check_size,
     checked,
@@ -29,73 +25,23 @@ from ingest.decoders.common import (
     last_level,
     position,
 )
-
-SOURCE = "senml"
+from ingest.decoders.senml_names import NAME, measure_of, split_name
+from ingest.decoders.senml_plain import (
+    LAT,
+    LON,
+    MAX_RECORDS,
+    RELATIVE_BELOW_S,
+    SOURCE,
+    Readings,
+    read_plain,
+)
 
 #: RFC 8428 section 4.4: version 10 is the newest we know.
 SUPPORTED_VERSION = 10
 
-#: RFC 8428 section 4.5.3: smaller times are relative to now.
-RELATIVE_BELOW_S = 2**28
-
-#: A pack of more records is refused: it would be 256 KiB of the smallest records.
-MAX_RECORDS = 4096
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
-_MEASURE_PART = re.compile(r"[a-z][a-z0-9_]*")
 _BASE_FIELDS = ("bn", "bt", "bu", "bv", "bs", "bver")
 _KNOWN = frozenset(_BASE_FIELDS) | {"n", "u", "v", "vs", "vb", "vd", "s", "t", "ut"}
 _VALUE_FIELDS = ("v", "vs", "vb", "vd")
-
-#: Unit to the ending of our measure name, and how to convert: value * factor + offset.
-UNITS: dict[str, tuple[str, float, float]] = {
-    "m": ("_m", 1.0, 0.0),
-    "cm": ("_m", 0.01, 0.0),
-    "mm": ("_m", 0.001, 0.0),
-    "km": ("_m", 1000.0, 0.0),
-    "m/s": ("_mps", 1.0, 0.0),
-    "km/h": ("_mps", 1 / 3.6, 0.0),
-    "Cel": ("_c", 1.0, 0.0),
-    "K": ("_c", 1.0, -273.15),
-    "%RH": ("_ratio", 0.01, 0.0),
-    "%EL": ("_ratio", 0.01, 0.0),
-    "%": ("_ratio", 0.01, 0.0),
-    "/100": ("_ratio", 0.01, 0.0),
-    "/": ("_ratio", 1.0, 0.0),
-    "dB": ("_db", 1.0, 0.0),
-    "dB/m": ("_db_per_m", 1.0, 0.0),
-    "ug/m3": ("_ug_m3", 1.0, 0.0),
-    "mg/m3": ("_ug_m3", 1000.0, 0.0),
-    "kg/m3": ("_ug_m3", 1e9, 0.0),
-    "ppm": ("_ppm", 1.0, 0.0),
-    "Pa": ("_pa", 1.0, 0.0),
-    "kPa": ("_pa", 1000.0, 0.0),
-    "hPa": ("_pa", 100.0, 0.0),
-    "V": ("_v", 1.0, 0.0),
-    "mV": ("_v", 0.001, 0.0),
-    "A": ("_a", 1.0, 0.0),
-    "mA": ("_a", 0.001, 0.0),
-    "W": ("_w", 1.0, 0.0),
-    "lx": ("_lx", 1.0, 0.0),
-    "s": ("_s", 1.0, 0.0),
-    "min": ("_s", 60.0, 0.0),
-    "ms": ("_s", 0.001, 0.0),
-    "deg": ("_deg", 1.0, 0.0),
-    "rad": ("_deg", 180 / math.pi, 0.0),
-    "mm/h": ("_mm_per_h", 1.0, 0.0),
-    "m/h": ("_mm_per_h", 1000.0, 0.0),
-    "/1000": ("_ratio", 0.001, 0.0),
-    "h": ("_s", 3600.0, 0.0),
-    "kW": ("_w", 1000.0, 0.0),
-    "Wh": ("_wh", 1.0, 0.0),
-    "kWh": ("_wh", 1000.0, 0.0),
-    "Hz": ("_hz", 1.0, 0.0),
-    "MHz": ("_hz", 1e6, 0.0),
-    "count": ("_count", 1.0, 0.0),
-}
-
-#: What a record that names only the thing measures, by its unit.
-_MEASURE_OF_UNIT = {"%RH": "humidity", "Cel": "temperature", "%EL": "battery", "%": "level"}
 
 
 class ResolvedRecord(NamedTuple):
@@ -317,7 +263,7 @@ def resolve(pack: list[dict[str, Any]], now_s: float) -> list[ResolvedRecord]:
         if "bs" in record:
             base_sum = _number(record, "bs", where)
         name = base_name + (_text(record, "n", where) or "")
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise DecodeError(
                 "bad_senml", f"a name of A-Z a-z 0-9 - : . / _ wanted, got {name[:64]!r} at {where}"
             )
@@ -353,56 +299,9 @@ def resolve(pack: list[dict[str, Any]], now_s: float) -> list[ResolvedRecord]:
 
 
 def _sum(own: float | None, base: float | None) -> float | None:
-    if own is None and base is None:
-        return None
-    return (own or 0.0) + (base or 0.0)
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """Split a resolved name at its last ``/`` or ``:`` into thing and measure.
-
-    Where the last part cannot name a measure, the whole name is the thing's; where there is no
-    separator, the whole name is the measure's.
-
-    Example:
-        >>> split_name("urn:dev:ow:10e2073a01080063:voltage")
-        ('urn:dev:ow:10e2073a01080063', 'voltage')
-        >>> split_name("urn:dev:ow:10e2073a01080063"), split_name("tilt_deg")
-        (('urn:dev:ow:10e2073a01080063', ''), ('', 'tilt_deg'))
-    """
-    cut = max(name.rfind("/"), name.rfind(":"))
-    if cut < 0:
-        return ("", name) if _MEASURE_PART.fullmatch(name) else (name, "")
-    thing, measure = name[:cut], name[cut + 1 :]
-    return (thing, measure) if _MEASURE_PART.fullmatch(measure) else (name, "")
-
-
-def measure_of(name: str, unit: str | None, value: float) -> tuple[str, float]:
-    """Name a measure with its unit, converted to ours where the unit is known.
-
-    Example:
-        >>> measure_of("water_level", "cm", 31.0)
-        ('water_level_m', 0.31)
-        >>> measure_of("tilt_deg", None, 4.0), measure_of("flow", "m3/h", 2.0)
-        (('tilt_deg', 4.0), ('flow_m3_h', 2.0))
-    """
-    name, factor, offset = _conversion(name, unit)
-    return name, value * factor + offset
-
-
-@lru_cache(maxsize=4096)
-def _conversion(name: str, unit: str | None) -> tuple[str, float, float]:
-    """Our name of a measure, and what takes its values there: value * factor + offset."""
-    as_it_is = (1.0, -0.0)  # of all numbers, -0.0 changes none that it is added to
-    if unit is None:
-        return name or "value", *as_it_is
-    if not name:
-        name = _MEASURE_OF_UNIT.get(unit, "value")
-    if unit in UNITS:
-        ending, factor, offset = UNITS[unit]
-        return (name if name.endswith(ending) else name + ending), factor, offset
-    slug = re.sub(r"[^A-Za-z0-9]+", "_", unit).strip("_").lower()
-    return (name if not slug or name.endswith("_" + slug) else f"{name}_{slug}"), *as_it_is
+    if own is None or base is None:
+        return base if own is None else own
+    return own + base
 
 
 class _Draft:
@@ -452,10 +351,11 @@ class _Draft:
         return kinds or {SOURCE: {}}
 
 
-def decode(message: RawMessage) -> list[Observation]:
+def decode(message: RawMessage) -> list[Observation] | Columns:
     """Read a SenML pack: the records of one thing at one time are one observation.
 
-    Observations come in the order of time.
+    Observations come in the order of time; as columns where each record is one of its own, as
+    in the packs of gateways.
 
     Raises:
         DecodeError: As :func:`resolve`, :func:`read_pack` and
@@ -467,7 +367,14 @@ def decode(message: RawMessage) -> list[Observation]:
         >>> one.thing_id, one.kind, one.measures
         ('w-1', 'water_level', {'water_level_m': 0.31, 'ok': 1.0})
     """
-    drafts = _plain_drafts(message) or _drafts(message)
+    readings = read_plain(message)
+    if readings is None:
+        drafts = _drafts(message)
+    else:
+        columns = readings.as_columns(message)
+        if columns is not None:
+            return columns
+        drafts = _drafts_of(readings)
     observations = []
     for (thing_id, observed_ns), draft in sorted(drafts.items(), key=lambda item: item[0][1]):
         lon_deg, lat_deg = position(draft.lon_deg, draft.lat_deg, message.topic)
@@ -511,73 +418,18 @@ def _drafts(message: RawMessage) -> dict[tuple[str, int], _Draft]:
     return drafts
 
 
-class _PlainRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A record as nearly all are: a number, and at most the base fields of names and times."""
-
-    v: float
-    n: str = ""
-    u: str | UnsetType = UNSET
-    t: float | UnsetType = UNSET
-    bn: str | UnsetType = UNSET
-    bt: float | UnsetType = UNSET
-    bu: str | UnsetType = UNSET
-
-
-_PLAIN_DECODER = msgspec.json.Decoder(list[_PlainRecord])
-
-
-def _plain_drafts(message: RawMessage) -> dict[tuple[str, int], _Draft] | None:
-    """What :func:`_drafts` makes of a JSON pack of plain records, in a fraction of its time.
-
-    None where the pack holds anything else, or a fault: the long way knows what to say of it.
-    """
-    check_size(message)
-    try:
-        pack = _PLAIN_DECODER.decode(message.payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if len(pack) > MAX_RECORDS:
-        return None
-    base_name, base_unit, base_time_s, own_time_s = "", None, 0.0, math.nan
-    has_time, observed_ns = False, message.received_ns
-    nameless = last_level(message.topic)
+def _drafts_of(readings: Readings) -> dict[tuple[str, int], _Draft]:
+    """The observations that plain readings are parts of, by thing and time."""
     drafts: dict[tuple[str, int], _Draft] = {}
-    for record in pack:
-        if record.bn is not UNSET:
-            base_name = record.bn
-        if record.bu is not UNSET:
-            base_unit = record.bu
-        own_s = 0.0 if record.t is UNSET else record.t
-        if record.bt is not UNSET or own_s != own_time_s:
-            base_time_s = base_time_s if record.bt is UNSET else record.bt
-            own_time_s, time_s = own_s, base_time_s + own_s
-            if time_s < RELATIVE_BELOW_S:
-                time_s += message.received_ns / NS_PER_S
-            if not 0 <= time_s * NS_PER_S < MAX_INSTANT_NS:
-                return None
-            has_time = bool(base_time_s or own_s)
-            observed_ns = round(time_s * 1e6) * 1000 if has_time else message.received_ns
-        name = base_name + record.n
-        named = _split_checked(name) if len(name) <= MAX_ID_CHARS else None
-        if named is None:
-            return None
-        thing_id, measure = named
-        key = (thing_id or nameless, observed_ns)
+    for thing_id, observed_ns, has_time, measure, value in zip(*readings, strict=True):
+        key = (thing_id, observed_ns)
         draft = drafts.get(key)
         if draft is None:
             draft = drafts[key] = _Draft(has_time)
-        unit = base_unit if record.u is UNSET else record.u or base_unit
-        if unit == "lon":
-            draft.lon_deg = record.v
-        elif unit == "lat":
-            draft.lat_deg = record.v
+        if measure == LON:
+            draft.lon_deg = value
+        elif measure == LAT:
+            draft.lat_deg = value
         else:
-            to, factor, offset = _conversion(measure, unit)
-            draft.measures[to] = record.v * factor + offset
+            draft.measures[measure] = value
     return drafts
-
-
-@lru_cache(maxsize=65_536)
-def _split_checked(name: str) -> tuple[str, str] | None:
-    """:func:`split_name` of a name as the RFC allows them, None of another."""
-    return split_name(name) if _NAME.fullmatch(name) else None

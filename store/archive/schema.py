@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core.events import Place
 from core.grades import Grade, grade_of_fields
-from core.observations import Observation, ObservationBatch
+from core.observations import Columns, Observation
 from geo.tagging import Tags
 
 #: Written into every file; a reader that knows another one refuses it.
@@ -95,7 +95,7 @@ class Origin(NamedTuple):
     watermark_ns: NDArray[np.int64]
 
 
-def to_table(batch: ObservationBatch, tags: Tags, origin: Origin) -> pa.Table:
+def to_table(batch: Columns, tags: Tags, origin: Origin) -> pa.Table:
     """Observations with what the map says of them, as rows of the archive.
 
     Args:
@@ -139,13 +139,13 @@ def to_table(batch: ObservationBatch, tags: Tags, origin: Origin) -> pa.Table:
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
-def _ids(batch: ObservationBatch) -> pa.Array:
+def _ids(batch: Columns) -> pa.Array:
     """The ids as 16 bytes each."""
     whole = pa.py_buffer(bytes.fromhex("".join(batch.ids)))
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(batch), [None, whole])
 
 
-def _snapshots(batch: ObservationBatch, n: int) -> pa.ListArray:
+def _snapshots(batch: Columns, n: int) -> pa.ListArray:
     """The pictures of every row; most have none."""
     names: list[Sequence[str]] = [()] * n
     for row, given in batch.snapshots.items():
@@ -153,7 +153,7 @@ def _snapshots(batch: ObservationBatch, n: int) -> pa.ListArray:
     return pa.array(names, _WORDS)
 
 
-def _floats(batch: ObservationBatch, n: int) -> pa.MapArray:
+def _floats(batch: Columns, n: int) -> pa.MapArray:
     """All measures as one column of maps."""
     rows, keys, values = [], [], []
     for name in sorted(batch.measures):
@@ -165,7 +165,7 @@ def _floats(batch: ObservationBatch, n: int) -> pa.MapArray:
     return _maps(n, rows, keys, lambda order: pa.array(items[order]))
 
 
-def _texts(batch: ObservationBatch, n: int) -> pa.MapArray:
+def _texts(batch: Columns, n: int) -> pa.MapArray:
     """All labels as one column of maps."""
     rows, keys = [], []
     items: list[str] = []

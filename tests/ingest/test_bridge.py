@@ -8,15 +8,17 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core import topics
 from core.clock import ManualClock, SystemClock
 from core.errors import ServiceError
-from core.observations import ObservationBatch, decode_batch, partition_of
+from core.observations import MAX_BATCH, ObservationBatch, decode_batch, partition_of
 from core.ports import RawMessage, decode_rejections
 from core.units import NS_PER_S
 from ingest.bridge import Bridge
+from ingest.pipeline import decode_messages
 from ingest.repeats import Repeats
 from streams.selection import cut_rounds
 
@@ -185,6 +187,37 @@ async def test_a_large_pack_is_several_records_that_are_durable_together() -> No
     assert [len(batch) for batch in log.batches()] == [512, 512, 276]
     assert log.together == [3]
     assert len(source.acknowledged) == 1
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+async def test_packs_and_single_readings_keep_their_order(partitions: int) -> None:
+    def a_pack(gateway: int, rows: int) -> RawMessage:
+        body = [{"n": f"g{gateway}-{row}:tilt", "u": "deg", "v": row} for row in range(rows)]
+        return RawMessage(
+            topic=f"qn/c/senml/gateway-{gateway}",
+            payload=json.dumps(body).encode(),
+            received_ns=NOW_NS + gateway,
+            qos=1,
+            packet_id=gateway,
+        )
+
+    given = [a_message("w-1"), a_pack(1, 700), a_message("w-2"), a_message("w-3"), a_pack(2, 5),
+             a_pack(3, 900), a_message("w-4")]  # fmt: skip
+    bridge, source, log, _ = a_bridge([given], partitions=partitions)
+    await bridge.run()
+    wanted, _ = decode_messages(given, city="c")
+    for partition in range(partitions):
+        mine = [one for batch in log.batches() if batch.stamp.partition == partition
+                for one in batch]  # fmt: skip
+        assert mine == [
+            one for one in wanted if partition_of(one.thing_id, partitions) == partition
+        ]
+    assert max(map(len, log.batches())) <= MAX_BATCH
+    delivered = np.concatenate(
+        [np.frombuffer(batch.deliveries, np.int64).reshape(-1, 2)[:, 1] for batch in log.batches()]
+    )
+    assert set(delivered.tolist()) == {NOW_NS + gateway for gateway in (1, 2, 3)}
+    assert (bridge.observations, source.acknowledged) == (len(wanted), given)
 
 
 async def test_the_watermark_follows_the_newest_and_never_goes_back() -> None:

@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DecodeError
+from core.observations import Columns, columns_of
 from core.ports import RawMessage
 from core.units import NS_PER_S
 from ingest.decoders.senml import decode, resolve
+from ingest.decoders.senml_plain import MIN_COLUMN_ROWS
 
 #: When the RFC's resolved examples were made: the time of those that give none.
 RFC_NOW_S = 1498780179.0
@@ -182,3 +185,48 @@ def test_plain_packs_give_what_the_long_way_gives(records: list[dict[str, Any]])
             return error.reason, error.detail
 
     assert outcome(records) == outcome(long_way)
+
+
+PACKS = st.lists(
+    st.fixed_dictionaries(
+        {"v": st.floats(-1e13, 1e13) | st.integers(-9, 9) | st.just(-0.0)},
+        optional={
+            "u": st.sampled_from(["m", "cm", "Cel", "K", "%RH", "lon", "m3/h"]),
+            "t": st.sampled_from([-5, 0, 2.5, -90_000]),
+        },
+    ),
+    min_size=MIN_COLUMN_ROWS - 1,
+    max_size=24,
+)
+
+
+@given(records=PACKS, names=st.integers(1, 30), timed=st.booleans(), repeated=st.booleans())
+def test_columns_of_a_pack_are_its_observations(
+    records: list[dict[str, Any]], names: int, timed: bool, repeated: bool
+) -> None:
+    pack = [{"n": f"w-{row % names}:level", **one} for row, one in enumerate(records)]
+    pack[0] |= {"bn": "urn:dev:mac:"} | ({"bt": NOW_NS // NS_PER_S} if timed else {})
+    long_way = [{**record, "extension": 1} for record in pack]
+
+    def outcome(records: list[dict[str, Any]]) -> object:
+        message = msgspec.structs.replace(a_pack(*records), duplicate=repeated)
+        try:
+            return columns_of(list(decode(message)))
+        except DecodeError as error:
+            return error.reason, error.detail
+
+    assert outcome(pack) == outcome(long_way)
+    try:
+        found = decode(a_pack(*pack))
+    except DecodeError:
+        return
+    if isinstance(found, Columns):
+        assert found == columns_of(list(found))
+
+
+def test_a_gateways_pack_is_columns() -> None:
+    records = [{"n": f"w-{row}:water_level", "u": "cm", "v": row} for row in range(100)]
+    records[0]["bt"] = NOW_NS // NS_PER_S
+    found = decode(a_pack(*records))
+    assert isinstance(found, Columns)
+    assert [one.measures for one in found][:3] == [{"water_level_m": row / 100} for row in range(3)]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from core.errors import DecodeError
 from ingest.decoders.lorawan.tlv import Decoded, need
-from ingest.decoders.senml import measure_of
+from ingest.decoders.senml_names import measure_of
 
 
 class _Type(NamedTuple):

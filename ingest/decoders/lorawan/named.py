@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest.decoders.lorawan.tlv import Decoded
-from ingest.decoders.senml import measure_of
+from ingest.decoders.senml_names import measure_of
 
 #: Names that makers use, squeezed to letters and digits, to our name and the unit meant.
 _NAMES: dict[str, tuple[str, str | None]] = {

@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from core.errors import DecodeError
-from ingest.decoders.senml import measure_of
+from ingest.decoders.senml_names import measure_of
 
 
 class PastReading(NamedTuple):
