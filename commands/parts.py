@@ -381,6 +381,7 @@ class ApiParts:
             registry=api.state.registry,
             alerts=api.state.alerts,
             told=self._tell_part,
+            publish=None if self._link is None else self.publish,
         )
         self._listener = _listen(settings.api.host, settings.api.port)
         host, self.port = self._listener.getsockname()[:2]

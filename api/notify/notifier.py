@@ -13,11 +13,13 @@ from prometheus_client import CollectorRegistry
 from api.alerts import AlertWriter
 from api.mqtt_link import BrokerLogin
 from api.notify.account import Account, NotifyMetrics
+from api.notify.given_up import GivenUp
 from api.notify.mqtt_feed import MqttFeed
 from api.notify.sender import Network
-from api.notify.subscriptions import Webhook, load_webhooks
+from api.notify.subscriptions import WEBHOOK, Webhook, load_webhooks
 from api.notify.tail import Tail
 from api.notify.webhook_delivery import WebhookDelivery
+from api.services import Publish
 from core.clock import Clock
 from core.errors import InputError, ServiceError
 from core.units import NS_PER_S
@@ -56,6 +58,7 @@ class Notifier:
         registry: Where the metrics are kept.
         alerts: Writes public alerts for who wants those.
         told: Called with a part's name, whether it works, and a word on that.
+        publish: Takes readings of receivers that are disabled; None says nothing of them.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Notifier:
         registry: CollectorRegistry,
         alerts: AlertWriter,
         told: Callable[[str, bool, str], None] = lambda _name, _ok, _detail: None,
+        publish: Publish | None = None,
     ) -> None:
         self._store = store
         self._outbox = store.outbox
@@ -83,6 +87,7 @@ class Notifier:
         self._metrics = NotifyMetrics(registry)
         self._told = told
         self._alerts = alerts
+        self._publish = publish
         self._accounts: dict[str, Account] = {}
         self._tail = Tail(store)
 
@@ -110,6 +115,7 @@ class Notifier:
                 "save": self._keep_saving(),
                 "webhooks": self._keep_webhooks(),
                 **({} if self._login is None else {"mqtt": self._feed(self._login)}),
+                **({} if self._publish is None else {"given-up": self._report(self._publish)}),
             }.items()
         ]
         try:
@@ -185,6 +191,19 @@ class Notifier:
             alerts=self._alerts,
         )
         await delivery.run()
+
+    async def _report(self, publish: Publish) -> None:
+        """Let the rules know which receivers are disabled."""
+        given_up = GivenUp(self._city, publish, self._clock)
+        while True:
+            await given_up.tell(
+                {
+                    name.removeprefix(WEBHOOK): account.disabled_ns is not None
+                    for name, account in self._accounts.items()
+                    if name.startswith(WEBHOOK)
+                }
+            )
+            await asyncio.sleep(LOOK_S)
 
     def _webhooks_at_a_glance(self, known: Mapping[str, Webhook]) -> str:
         """In words: a receiver that fails is not a fault of the platform."""

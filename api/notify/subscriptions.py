@@ -26,6 +26,9 @@ from store.changes import ChangeKind
 #: Most webhooks of a city; each has a few requests and up to 256 lines of the outbox in hand.
 MAX_WEBHOOKS = 64
 
+#: Begins the names of webhooks among the subscribers of the outbox.
+WEBHOOK = "webhook/"
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _SEVERITIES = [severity.value for severity in Severity]
 
@@ -86,7 +89,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def subscriber(self) -> str:
         """Its name among the subscribers of the outbox."""
-        return f"webhook/{self.name}"
+        return f"{WEBHOOK}{self.name}"
 
     def wants(self, notice: Notice) -> bool:
         """Whether it is told of this line."""

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from builders import a_batch
 from prometheus_client import CollectorRegistry
 
 from api.notify import endpoint as endpoint_module
@@ -29,8 +30,14 @@ from api.notify import notifier as notifier_module
 from api.notify.notifier import Notifier
 from api.notify.sender import parse_networks
 from core.clock import SystemClock
+from core.errors import ServiceError
 from core.events import Edge
+from core.ports import RawMessage
+from ingest.pipeline import decode_messages
+from scenarios.engine import RuleEngine
+from scenarios.loader import load_packs
 from store.outbox import Subscriber
+from streams.enrich import tag_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
@@ -149,6 +156,8 @@ class Delivery:
         self.site = site
         self.path = site.folder / "webhooks.yaml"
         self.parts: dict[str, tuple[bool, str]] = {}
+        self.published: list[RawMessage] = []
+        self.broker_is_up = True
         self._allowed = parse_networks(allowed)
 
     def write(self, **webhooks: dict[str, Any]) -> None:
@@ -169,6 +178,12 @@ class Delivery:
     def reached(self, name: str) -> bool:
         return self.state(name).sequence == self.site.store.latest_sequence()
 
+    async def _publish(self, topic: str, payload: bytes) -> None:
+        if not self.broker_is_up:
+            raise ServiceError("no connection to the broker")
+        now_ns = SystemClock().now_ns()
+        self.published.append(RawMessage(topic=topic, payload=payload, received_ns=now_ns, qos=1))
+
     def metric(self, name: str, webhook: str) -> float | None:
         return self.registry.get_sample_value(name, {"subscriber": f"webhook/{webhook}"})
 
@@ -186,6 +201,7 @@ class Delivery:
             registry=self.registry,
             alerts=self.site.app.state.alerts,
             told=lambda name, ok, detail: self.parts.update({name: (ok, detail)}),
+            publish=self._publish,
         )
         task = asyncio.create_task(notifier.run())
         try:
@@ -402,6 +418,46 @@ async def test_days_of_failing_disable(site: Any, receiver: Any) -> None:
         change(site, 0)
         await until(lambda: delivery.state("broken").disabled_ns is not None)
     assert delivery.state("broken").dead == 0
+
+
+async def test_a_receiver_that_is_disabled_becomes_a_case(site: Any, receiver: Any) -> None:
+    """By the way of any device: decoder, rules; also when the broker was away meanwhile."""
+    broken, fine = receiver(), receiver()
+    broken.answer = lambda _request: (410, {}, b"")
+    delivery = Delivery(site)
+    delivery.write(broken={"url": broken.url}, fine={"url": fine.url})
+    delivery.subscribe("broken", "fine")
+
+    def told() -> list[tuple[str, float]]:
+        seen, rejections = decode_messages(delivery.published, city=site.city.name)
+        assert rejections == []
+        return [(one.thing_id, one.measures["disabled"]) for one in seen]
+
+    def raised() -> list[tuple[str, Edge]]:
+        seen, _ = decode_messages(delivery.published, city=site.city.name)
+        engine = RuleEngine(load_packs(), frozenset())
+        batches = [a_batch(one, sequence=n) for n, one in enumerate(seen, 1)]
+        events = [
+            event
+            for batch in batches
+            for event in engine.process(batch, tag_batch(batch, site.tagger))
+        ]
+        return [(event.scenario, event.edge) for event in events]
+
+    async with delivery.running():
+        await until(lambda: told() == [("webhook-broken", 0), ("webhook-fine", 0)])
+        assert raised() == []
+        delivery.broker_is_up = False
+        change(site, 0)
+        await until(lambda: delivery.state("broken").disabled_ns is not None)
+        await asyncio.sleep(3 * notifier_module.LOOK_S)
+        delivery.broker_is_up = True
+        await until(lambda: len(delivery.published) == 3)
+        assert told()[2:] == [("webhook-broken", 1)]
+        assert raised() == [("receiver-disabled", Edge.RAISE)]
+        delivery.write(fine={"url": fine.url})  # nobody wants it any more
+        await until(lambda: told()[3:] == [("webhook-broken", 0)])
+        assert raised()[-1] == ("receiver-disabled", Edge.CLEAR)
 
 
 async def test_replay_tells_the_same_again(site: Any, receiver: Any) -> None:

@@ -48,6 +48,7 @@ RULES = {
     "burst-pipe/pressure": ("pipe_pressure", 180_000, 240, 240_000, None),
     "ledger-imbalance/missing": ("ledger", 1, 0, None, None),
     "ledger-imbalance/unarchived": ("ledger", 1, 0, None, None),
+    "receiver-disabled/disabled": ("webhook", 1, 0, None, None),
     "lost-link/silent": ("aircraft", 5, 60, None, None),
 }
 
