@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from commands.city_process import CityProcess
+from commands.collector import calm_collector
 from core.canonical import canonical_json
 from core.clock import ManualClock
 from core.errors import ServiceError
@@ -115,11 +116,12 @@ async def play(
             process.parts.listeners.append(summary.observe)
             pace.step_ends = _incident_opened(process, incident)
             settled = asyncio.ensure_future(process.settle())
-            while not settled.done() and not process.failure.done():
-                waited: list[asyncio.Future[Any]] = [settled, process.failure]
-                await asyncio.wait(waited, timeout=_TELL_S, return_when=asyncio.FIRST_COMPLETED)
-                if progress is not None:
-                    progress(source.acknowledged, source.instant_ns)
+            with calm_collector():
+                while not settled.done() and not process.failure.done():
+                    waited: list[asyncio.Future[Any]] = [settled, process.failure]
+                    await asyncio.wait(waited, timeout=_TELL_S, return_when=asyncio.FIRST_COMPLETED)
+                    if progress is not None:
+                        progress(source.acknowledged, source.instant_ns)
             if process.failure.done():
                 settled.cancel()
                 raise ServiceError(process.failure.result())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from api.mqtt_link import MqttLink
 from commands.city_process import CityProcess
+from commands.collector import calm_collector
 from commands.map_watch import open_map, watch_map
 from commands.parts import (
     ApiParts,
@@ -66,26 +66,14 @@ async def run_service(service: str, settings: Settings, clock: str | None) -> No
 
     async def beat_when_ready() -> None:
         await ready.wait()
-        calm_collector()
-        await beat(settings.data_dir, service, SystemClock())
+        with calm_collector():
+            await beat(settings.data_dir, service, SystemClock())
 
     heartbeat = asyncio.create_task(beat_when_ready())
     try:
         await SERVICES[service](settings, clock, ready)
     finally:
         heartbeat.cancel()
-
-
-def calm_collector() -> None:
-    """Let the garbage collector look for cycles among what comes and goes, and rarely.
-
-    With Python's defaults it looks at all that a city holds (map, rules, last states: some
-    300,000 objects) again and again while batches of hundreds of observations are made. What
-    they are made of refers to nothing that refers back.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 async def _run_all(settings: Settings, _clock: str | None, ready: asyncio.Event) -> None:

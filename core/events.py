@@ -94,7 +94,9 @@ def event_id(*, rule: str, thing_id: str, began_ns: int, edge: Edge, at_ns: int)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-class EventBatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="events"):
+class EventBatch(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="events", gc=False
+):
     """The events that one observation batch gave: one record on topic ``events``.
 
     Written for every batch, also when it has no event: it moves the partition's frontier,
