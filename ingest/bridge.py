@@ -301,7 +301,7 @@ class Bridge:
         """
         newest_ns = 0
         for partition in range(self._partitions):
-            deliveries: list[bytes] = []
+            deliveries: list[tuple[int, bytes]] = []
             messages = records = 0
             async with aclosing(self._log.backwards(topics.OBSERVATIONS, partition)) as newest:
                 async for record in newest:
@@ -312,7 +312,7 @@ class Bridge:
                         continue  # not ours; whoever reads it sets it aside
                     self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
                     newest_ns = max(newest_ns, batch.stamp.logged_ns)
-                    deliveries.append(batch.deliveries)
+                    deliveries.append((batch.stamp.logged_ns, batch.deliveries))
                     # All rows of a message are received at once.
                     receipts = zip(batch.topics, batch.received_ns.tolist(), strict=True)
                     messages += len(set(receipts))

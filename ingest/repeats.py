@@ -15,6 +15,7 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,9 +24,12 @@ from core.observations import Columns
 from core.ports import RawMessage
 from core.units import seconds_to_ns
 from ingest import metrics
-from ingest.decoders.common import REPEAT_WINDOW_S
 
-#: Messages remembered: about 10 MB. A broker counts through its 65,535 packet identifiers
+#: A message marked DUP is the one that came before under its key while no other has come for the
+#: first time more than this after that one.
+REPEAT_WINDOW_S = 120.0
+
+#: Messages remembered: about 16 MB. A broker counts through its 65,535 packet identifiers
 #: before it uses one again.
 REMEMBERED = 65_535
 
@@ -44,61 +48,76 @@ def delivery_key(message: RawMessage) -> int:
     return message.packet_id << 32 | content
 
 
+class _Delivery(NamedTuple):
+    """When a message came: for the first time, and last."""
+
+    first_ns: int
+    last_ns: int
+
+
 class Repeats:
     """Gives a message that MQTT repeats (DUP) the time of receipt it had at first.
 
-    Entries leave after ``window_s``, or when there are more than ``remembered``.
+    Entries leave when another message comes for the first time more than ``window_s`` later, or
+    when there are more than ``remembered``. However long broker or ingest are away meanwhile:
+    what a broker repeats comes before what it has not sent yet (MQTT 3.1.1, 4.6).
     """
 
     def __init__(self, window_s: float = REPEAT_WINDOW_S, remembered: int = REMEMBERED) -> None:
         self._window_ns = seconds_to_ns(window_s)
         self._remembered = remembered
-        self._first: OrderedDict[int, int] = OrderedDict()
+        self._deliveries: OrderedDict[int, _Delivery] = OrderedDict()
+        #: When a message last came for the first time.
+        self._newest_ns = 0
 
     def __len__(self) -> int:
-        return len(self._first)
+        return len(self._deliveries)
 
     def settle(self, messages: Sequence[RawMessage]) -> list[RawMessage]:
         """The messages, repeats with their first time of receipt; order is kept."""
         settled = []
         for message in messages:
-            if message.qos == 0:
-                settled.append(message)
-                continue
-            key = delivery_key(message)
-            if message.duplicate:
-                first_ns = self._first.get(key)
-                if first_ns is not None and message.received_ns - first_ns <= self._window_ns:
+            first_ns = message.received_ns
+            if message.qos:
+                key = delivery_key(message)
+                known = self._deliveries.get(key) if message.duplicate else None
+                if known is not None and self._newest_ns - known.last_ns <= self._window_ns:
                     metrics.REPEATS.inc()
-                    settled.append(msgspec.structs.replace(message, received_ns=first_ns))
-                    continue
-            self._remember(key, message.received_ns)
-            settled.append(message)
-        self._evict(messages[-1].received_ns if messages else 0)
+                    first_ns = known.first_ns
+                self._remember(key, _Delivery(first_ns, message.received_ns))
+                if not message.duplicate:
+                    self._newest_ns = max(self._newest_ns, message.received_ns)
+            settled.append(
+                message
+                if first_ns == message.received_ns
+                else msgspec.structs.replace(message, received_ns=first_ns)
+            )
+        self._evict()
         return settled
 
-    def restore(self, deliveries: Iterable[bytes]) -> None:
-        """Take over what records of the log say was delivered, the oldest record first."""
-        newest_ns = 0
-        for written in deliveries:
-            for key, received_ns in np.frombuffer(written, np.int64).reshape(-1, 2).tolist():
-                self._remember(key, received_ns)
-                newest_ns = max(newest_ns, received_ns)
-        self._evict(newest_ns)
+    def restore(self, deliveries: Iterable[tuple[int, bytes]]) -> None:
+        """Take over what records of the log say was delivered, the oldest record first.
 
-    def _remember(self, key: int, received_ns: int) -> None:
-        self._first[key] = received_ns
-        self._first.move_to_end(key)
+        Args:
+            deliveries: When ingest logged a record, and what it wrote into it of deliveries.
+        """
+        for logged_ns, written in deliveries:
+            for key, first_ns in np.frombuffer(written, np.int64).reshape(-1, 2).tolist():
+                self._remember(key, _Delivery(first_ns, logged_ns))
+                self._newest_ns = max(self._newest_ns, logged_ns)
+        self._evict()
 
-    def _evict(self, now_ns: int) -> None:
-        while self._first:
-            key = next(iter(self._first))
-            if (
-                len(self._first) <= self._remembered
-                and self._first[key] >= now_ns - self._window_ns
-            ):
+    def _remember(self, key: int, delivery: _Delivery) -> None:
+        self._deliveries[key] = delivery
+        self._deliveries.move_to_end(key)
+
+    def _evict(self) -> None:
+        oldest_ns = self._newest_ns - self._window_ns
+        while self._deliveries:
+            key, delivery = next(iter(self._deliveries.items()))
+            if len(self._deliveries) <= self._remembered and delivery.last_ns >= oldest_ns:
                 return
-            del self._first[key]
+            del self._deliveries[key]
 
 
 class DeliveryWriter:

@@ -198,19 +198,27 @@ class EmbeddedLogFolder:
             await log.close()
 
 
-def wait_until_archived(folder: Path, sent: int) -> None:
+def wait_until_archived(folder: Path, sent: int) -> int:
     """Wait until the archive of a running city says it has all; fails when its rows differ.
 
     What it counts and what its files hold are two things: both are looked at.
+
+    Returns:
+        How many starts of ingest took something in.
     """
     reader = ArchiveReader(folder)
     try:
         wait_for("archive", lambda: reader.catalog.totals().observations >= sent, 60)
-        counted = "SELECT count(*) AS n, count(DISTINCT id) AS different FROM read_parquet(?)"
+        counted = (
+            "SELECT count(*) AS n, count(DISTINCT id) AS different, "
+            "count(DISTINCT ingest_id) AS starts FROM read_parquet(?)"
+        )
         (held,) = reader.select(counted, ObservationFilter(), [])
     finally:
         reader.close()
-    assert held == {"n": sent, "different": sent}
+    starts = int(held.pop("starts"))
+    assert held == {"n": sent, "different": sent}, f"{sent} numbers were sent, got {held}"
+    return starts
 
 
 def incident_count(store_url: str) -> int:

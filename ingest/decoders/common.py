@@ -32,10 +32,6 @@ CLOCK_BEHIND_S = 6 * 3600.0
 CLOCK_AHEAD_NS = seconds_to_ns(CLOCK_AHEAD_S)
 CLOCK_BEHIND_NS = seconds_to_ns(CLOCK_BEHIND_S)
 
-#: How long after a message its repeat, marked DUP by MQTT, is taken to be the same reading
-#: where the device sends neither time nor number.
-REPEAT_WINDOW_S = 120.0
-
 #: Instants after 2100 do not come from a clock.
 MAX_INSTANT_NS = 4_102_444_800 * NS_PER_S
 

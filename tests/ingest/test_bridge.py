@@ -19,7 +19,7 @@ from core.ports import RawMessage, decode_rejections
 from core.units import NS_PER_S
 from ingest.bridge import Bridge
 from ingest.pipeline import decode_messages
-from ingest.repeats import Repeats
+from ingest.repeats import Repeats, delivery_key
 from streams.selection import cut_rounds
 
 NOW_NS = 1_767_225_600 * NS_PER_S
@@ -325,19 +325,52 @@ async def test_a_repeat_without_time_takes_effect_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "same"),
+    ("between_s", "second", "same"),
     [
-        (untimed(120, duplicate=True), True),
-        (untimed(121, duplicate=True), False),
-        (untimed(1), False),
+        ([], untimed(1, duplicate=True), True),
+        ([], untimed(7200, duplicate=True), True),
+        ([120], untimed(7200, duplicate=True), True),
+        ([121], untimed(7200, duplicate=True), False),
+        ([], untimed(1), False),
     ],
-    ids=["in the window", "after it", "not marked"],
+    ids=["at once", "after an outage", "in the window", "after it", "not marked"],
 )
-def test_repeats(second: RawMessage, same: bool) -> None:
+def test_repeats(between_s: list[float], second: RawMessage, same: bool) -> None:
     repeats = Repeats(window_s=120.0)
     first = untimed(0)
     assert repeats.settle([first]) == [first]
+    for at_s in between_s:
+        repeats.settle([untimed(at_s, packet_id=9)])
     assert (repeats.settle([second])[0].received_ns == first.received_ns) is same
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_repeats_after_an_outage_are_known_however_often_it_breaks(restarted: bool) -> None:
+    """What is repeated at last was in hand before an outage; what came first then is newer."""
+    repeats = Repeats(window_s=120.0)
+    in_hand = [untimed(0, packet_id=number) for number in (1, 2, 3)]
+    repeats.settle(in_hand)
+    records: list[tuple[int, list[RawMessage]]] = [(in_hand[0].received_ns, in_hand)]
+    for outage in (1, 2, 3):
+        if restarted:
+            repeats = Repeats(window_s=120.0)
+            repeats.restore((at_ns, _written(of)) for at_ns, of in records)
+        at_s = 1000.0 * outage
+        # The fourth never arrived before; the broker had it on the line.
+        again = [untimed(at_s, packet_id=one, duplicate=True) for one in (1, 2, 3, 3 + outage)]
+        settled = repeats.settle(again)
+        assert [one.received_ns for one in settled[:3]] == [one.received_ns for one in in_hand]
+        assert settled[3].received_ns == again[3].received_ns
+        records.append((again[3].received_ns, settled))
+    repeats.settle([untimed(3000, packet_id=9)])
+    late = untimed(3001, packet_id=1, duplicate=True)
+    assert repeats.settle([late])[0].received_ns == in_hand[0].received_ns
+
+
+def _written(settled: list[RawMessage]) -> bytes:
+    """What a record says of deliveries."""
+    rows = [(delivery_key(one), one.received_ns) for one in settled]
+    return np.array(rows, np.int64).tobytes()
 
 
 @pytest.mark.parametrize("partitions", [1, 4])
