@@ -32,7 +32,11 @@ class MqttSettings(BaseModel):
     password: SecretStr = Field(SecretStr(""), description="Password at a broker of your own")
     password_file: Path | None = Field(None, description="File that holds the password instead")
     inflight: int = Field(
-        4096, ge=1, le=65535, description="QoS 1 messages taken before the first is acknowledged"
+        4096,
+        ge=1,
+        le=32767,
+        description="QoS 1 and 2 messages taken before the first is acknowledged; a broker of your "
+        "own must send no more ahead (Mosquitto: `max_inflight_messages`)",
     )
 
     @field_validator("url")

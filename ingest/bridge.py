@@ -296,13 +296,15 @@ class Bridge:
     async def _restore(self) -> None:
         """Learn from the log what the broker may repeat, and how far time had come.
 
-        What the broker was not told of is among the newest ``inflight`` messages of the log,
-        because acknowledgements go out in the order of the log.
+        What the broker was not told of, or has not read before the connection broke, is among
+        the newest ``inflight`` messages of the log: acknowledgements go out in the order of the
+        log, and it sends no more ahead of them. What it has repeated already counts once.
         """
         newest_ns = 0
         for partition in range(self._partitions):
             deliveries: list[tuple[int, bytes]] = []
             messages = records = 0
+            ids: set[str] = set()
             async with aclosing(self._log.backwards(topics.OBSERVATIONS, partition)) as newest:
                 async for record in newest:
                     records += 1
@@ -314,8 +316,11 @@ class Bridge:
                     newest_ns = max(newest_ns, batch.stamp.logged_ns)
                     deliveries.append((batch.stamp.logged_ns, batch.deliveries))
                     # All rows of a message are received at once.
-                    receipts = zip(batch.topics, batch.received_ns.tolist(), strict=True)
-                    messages += len(set(receipts))
+                    rows = zip(batch.topics, batch.received_ns.tolist(), batch.ids, strict=True)
+                    messages += len(
+                        {(topic, at_ns) for topic, at_ns, one in rows if one not in ids}
+                    )
+                    ids.update(batch.ids)
                     if messages >= self._inflight or records >= RESTORED_RECORDS:
                         break
             self._repeats.restore(reversed(deliveries))

@@ -44,6 +44,12 @@ USERNAME = "qingniao"
 #: Most bytes that a broker of ours keeps for clients that are away: about a million readings.
 QUEUE_BYTES = 256 * 1024 * 1024
 
+#: Messages that Mosquitto sends ahead of our acknowledgements, as many as ingest takes in hand.
+#: Without a limit all that is queued goes out at once: beyond 65,535 messages packet identifiers
+#: are then there twice, and what was acknowledged before a kill and not read by the broker, and
+#: so comes again, has no bound either.
+IN_FLIGHT = 4096
+
 #: Frames are at most 4 MiB (core.frames), and their envelope some hundred bytes.
 MAX_PACKET_BYTES = 5 * 1024 * 1024
 
@@ -414,10 +420,11 @@ def mosquitto_config(
         f"autosave_interval {AUTOSAVE_S}",
         "persistent_client_expiration 14d",
         "",
-        "# The defaults (20 in flight, 1000 queued) drop what a slow subscriber cannot take,",
-        "# after having acknowledged it. 0 is unlimited; bytes are capped, per client, and what",
-        "# is dropped beyond shows in $SYS/broker/publish/messages/dropped.",
-        "max_inflight_messages 0",
+        "# The default (1000 queued) drops what a slow subscriber cannot take, after having",
+        "# acknowledged it. 0 is unlimited; bytes are capped, per client, and what is dropped",
+        "# beyond shows in $SYS/broker/publish/messages/dropped. In flight are as many as ingest",
+        "# takes in hand (mqtt.inflight) and looks for in its log after a kill.",
+        f"max_inflight_messages {IN_FLIGHT}",
         "max_queued_messages 0",
         f"max_queued_bytes {QUEUE_BYTES}",
         f"max_packet_size {MAX_PACKET_BYTES}",

@@ -88,7 +88,7 @@ def _probe(address: BrokerAddress, count: int) -> int:
     if lost:
         log.error(
             "the broker lost %d of %d messages for a client that was away: set its "
-            "max_queued_messages 0 and max_inflight_messages 0 (see docs/decisions/0002)",
+            "max_queued_messages 0 and max_inflight_messages 4096 (see docs/decisions/0002)",
             lost,
             count,
         )

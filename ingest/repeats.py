@@ -29,9 +29,9 @@ from ingest import metrics
 #: first time more than this after that one.
 REPEAT_WINDOW_S = 120.0
 
-#: Messages remembered: about 16 MB. A broker counts through its 65,535 packet identifiers
-#: before it uses one again.
-REMEMBERED = 65_535
+#: Messages remembered: about 8 MB. A broker counts through its 65,535 packet identifiers before
+#: it uses one again; the nearer half of them is the same message.
+REMEMBERED = 32_767
 
 
 def delivery_key(message: RawMessage) -> int:

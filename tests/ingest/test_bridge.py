@@ -411,6 +411,25 @@ async def test_a_start_reads_no_more_of_the_log_than_the_broker_can_repeat() -> 
     assert len(read) == 5
 
 
+async def test_what_was_repeated_before_another_kill_does_not_crowd_out_the_rest() -> None:
+    in_hand = [untimed(0.1 * number, packet_id=number) for number in (1, 2, 3, 4)]
+    known: list[tuple[str, int, bytes]] = []
+    for start, packet_ids in enumerate([(1, 2, 3, 4), (1, 2, 3), (1, 2), (1, 2, 3, 4)]):
+        said = [
+            untimed(60.0 * start + 0.1 * one, packet_id=one, duplicate=start > 0)
+            for one in packet_ids
+        ]
+        source, log = ListSource([said], []), MemoryLog([])
+        log.records = list(known)
+        clock = ManualClock(said[0].received_ns)
+        await Bridge(
+            source, log, clock, city="c", partitions=1, ingest_id=f"i/{start}", inflight=4
+        ).run()
+        known = log.records
+    last = [row for batch in log.batches() for row in batch][-4:]
+    assert [row.received_ns for row in last] == [one.received_ns for one in in_hand]
+
+
 def test_repeats_are_forgotten() -> None:
     repeats = Repeats(window_s=10.0, remembered=3)
     for second in range(6):
