@@ -37,11 +37,9 @@ RING_LINES = 2048
 #: Lines a client is sent in one write; about 600 kB.
 PAGE_LINES = 200
 
-#: Wall seconds between looks at what changed; bounds how stale the picture of things is.
+#: Wall seconds between looks at what changed: at the picture of things, and at the feed, of which
+#: nobody here says that it moved where another process writes it.
 TICK_S = 0.2
-
-#: Wall seconds between looks at the feed when nobody says that it moved (other processes).
-POLL_S = 0.5
 
 #: Wall seconds between figures, and between comments that keep a silent connection open.
 FIGURES_S, KEEP_ALIVE_S = 1.0, 15.0
@@ -179,17 +177,15 @@ class StreamHub:
         ]
 
     async def _run(self) -> None:
-        polled_s = figured_s = 0.0
+        figured_s = 0.0
         version = -1
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._moved.wait(), TICK_S)
             now_s = time.monotonic()
             try:
-                if self._moved.is_set() or now_s - polled_s >= POLL_S:
-                    self._moved.clear()
-                    polled_s = now_s
-                    await self._follow()
+                self._moved.clear()
+                await self._follow()
                 if now_s - figured_s >= FIGURES_S:
                     figured_s = now_s
                     await self._figure()

@@ -22,6 +22,7 @@ from commands.parts import (
     about_city,
     crash_of,
     ingest_id,
+    ingest_source,
     kafka_log,
     ledger_reporter,
     open_tap,
@@ -33,7 +34,6 @@ from core.clock import Clock
 from core.errors import QingniaoError, ServiceError
 from core.ports import LogWriter, MessageSource
 from core.settings import Settings
-from core.topics import INGEST_FILTERS
 from core.units import ns_to_rfc3339
 from geo.city import City
 from ingest.bridge import Bridge
@@ -249,13 +249,7 @@ class CityProcess:
 
     async def _open_source(self, added: Filters) -> MqttSource:
         assert self._address is not None
-        source = MqttSource(
-            self._address,
-            self.clock,
-            client_id=f"qingniao-ingest-{self.city.name}",
-            filters=(*INGEST_FILTERS, *added),
-            inflight=self.settings.mqtt.inflight,
-        )
+        source = ingest_source(self.settings, self._address, self.clock, self.city.name, added)
         await source.start()
         self._mqtt = source
         self._on_stop("mqtt", source.stop)

@@ -39,7 +39,9 @@ from core.units import NS_PER_S, ns_to_rfc3339
 from geo.city import City
 from geo.tagging import Tagger
 from ingest.broker import BrokerAddress
+from ingest.connectors.load import Filters
 from ingest.kafka_log import KafkaLog
+from ingest.mqtt_source import MqttSource
 from ingest.recording.tap import RecordingTap
 from ingest.recording.writer import RecordingWriter
 from scenarios.cap import CapStatus
@@ -76,6 +78,9 @@ ESCALATE_S = 1.0
 #: Sources are told of their data once in this much city time, looked at this often (wall).
 QUALITY_EVERY_NS = 3600 * NS_PER_S
 QUALITY_LOOK_S = 2.0
+
+#: Records of observations that ingest writes to Kafka in a second, while its rounds are not full.
+KAFKA_RECORDS_PER_S = 400
 
 #: Changed things reach the store this often (wall seconds).
 THINGS_S = 2.0
@@ -298,6 +303,25 @@ def kafka_log(settings: Settings) -> KafkaLog:
     """What ingest writes to where the log is Kafka; to be started."""
     wanted = {topics.OBSERVATIONS: settings.partitions, topics.REJECTIONS: 1, topics.METER: 1}
     return KafkaLog(settings.log_url.removeprefix("kafka://"), topics=wanted)
+
+
+def ingest_source(
+    settings: Settings, address: BrokerAddress, clock: Clock, city: str, added: Filters
+) -> MqttSource:
+    """What ingest reads: the city's topics and those of its connectors; to be started.
+
+    A round of messages is a record in every partition. On Kafka that many records are fetched,
+    tagged, sent on and fetched again, at a millisecond each whatever is in them, so messages
+    gather to rounds; embedded there is one partition, and a round is written at once.
+    """
+    return MqttSource(
+        address,
+        clock,
+        client_id=f"qingniao-ingest-{city}",
+        filters=(*topics.INGEST_FILTERS, *added),
+        inflight=settings.mqtt.inflight,
+        gather_s=settings.partitions / KAFKA_RECORDS_PER_S if settings.on_kafka else 0.0,
+    )
 
 
 def ledger_reporter(

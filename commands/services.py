@@ -21,6 +21,7 @@ from commands.parts import (
     StreamParts,
     crash_of,
     ingest_id,
+    ingest_source,
     kafka_log,
     ledger_reporter,
     open_store,
@@ -28,7 +29,6 @@ from commands.parts import (
     run_until_failure,
 )
 from commands.sharing import broker_address, claim_data_dir, parse_clock
-from core import topics
 from core.clock import SystemClock
 from core.errors import ServiceError, SettingsError
 from core.heartbeat import beat
@@ -36,7 +36,6 @@ from core.settings import Settings
 from geo.city import load_city
 from ingest.bridge import Bridge
 from ingest.connectors.load import open_connectors
-from ingest.mqtt_source import MqttSource
 from ingest.vision_worker import run_vision_worker
 from scenarios.loader import load_packs
 from streams.app import build_app
@@ -90,13 +89,7 @@ async def _run_ingest(settings: Settings, _clock: str | None, ready: asyncio.Eve
     city = await asyncio.to_thread(load_city, settings.city, seed=settings.city_seed)
     log = kafka_log(settings)
     connectors = await asyncio.to_thread(open_connectors, settings)
-    source = MqttSource(
-        broker_address(settings),
-        clock,
-        client_id=f"qingniao-ingest-{city.name}",
-        filters=(*topics.INGEST_FILTERS, *connectors.filters),
-        inflight=settings.mqtt.inflight,
-    )
+    source = ingest_source(settings, broker_address(settings), clock, city.name, connectors.filters)
     tap = await asyncio.to_thread(open_tap, settings, city)
     try:
         # The log first: a message must have somewhere to go before it is taken.

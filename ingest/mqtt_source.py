@@ -68,6 +68,8 @@ class MqttSource:
         inflight: Messages in hand (queued, or yielded and not acknowledged) at which reading
             stops.
         max_bytes: Payload bytes in hand at which reading stops.
+        gather_s: Wall seconds from one batch to the next, where that is not full; messages
+            gather meanwhile. For a log on which a record costs more than what is in it.
         persistent: Whether the broker keeps our messages while we are away; a passing listener
             must not leave a queue behind that nobody will read.
 
@@ -89,6 +91,7 @@ class MqttSource:
         filters: Sequence[tuple[str, int]] = topics.INGEST_FILTERS,
         inflight: int = 4096,
         max_bytes: int = MAX_BYTES,
+        gather_s: float = 0.0,
         persistent: bool = True,
     ) -> None:
         self.address = address
@@ -97,6 +100,7 @@ class MqttSource:
         self._filters = tuple(filters)
         self._inflight = inflight
         self._max_bytes = max_bytes
+        self._gather_s = gather_s
         self._persistent = persistent
 
         self._lock = threading.Lock()
@@ -194,7 +198,11 @@ class MqttSource:
 
     async def batches(self) -> AsyncIterator[Sequence[RawMessage]]:
         """All that has arrived, at most 512, as soon as there is any; ends after ``stop``."""
+        due_s = 0.0
         while True:
+            early_s = due_s - time.monotonic()
+            if early_s > 0 and len(self._queue) < BATCH:
+                await asyncio.sleep(early_s)
             with self._lock:
                 count = min(len(self._queue), BATCH)
                 batch = [self._queue.popleft() for _ in range(count)]
@@ -208,6 +216,7 @@ class MqttSource:
             if batch:
                 if self._stalled:
                     self._wake()
+                due_s = time.monotonic() + self._gather_s
                 yield batch
             elif self._stopping.is_set():
                 return

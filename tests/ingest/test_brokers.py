@@ -87,10 +87,19 @@ def publish(
 
 @asynccontextmanager
 async def a_source(
-    address: BrokerAddress, *, inflight: int = 4096, max_bytes: int = 2**26
+    address: BrokerAddress,
+    *,
+    inflight: int = 4096,
+    max_bytes: int = 2**26,
+    gather_s: float = 0.0,
 ) -> AsyncIterator[MqttSource]:
     source = MqttSource(
-        address, SystemClock(), client_id="under-test", inflight=inflight, max_bytes=max_bytes
+        address,
+        SystemClock(),
+        client_id="under-test",
+        inflight=inflight,
+        max_bytes=max_bytes,
+        gather_s=gather_s,
     )
     await source.start()
     try:
@@ -497,6 +506,27 @@ async def test_a_broker_that_refuses_us(broker: OwnBroker) -> None:
     with pytest.raises(ServiceError, match="refused"):
         await source.start(wait_s=10.0)
     assert not source.connected
+
+
+async def test_messages_gather_between_batches_that_are_not_full(broker: OwnBroker) -> None:
+    gather_s, began_s = 1.0, []
+    async with a_source(broker.address, gather_s=gather_s) as source, asyncio.timeout(30):
+        batches = source.batches()
+        sizes: list[int] = []
+        # One comes at once, three while it gathers, and two full batches and a bit.
+        for numbers in ([0], [1, 2, 3], range(4, 1_100)):
+            await asyncio.to_thread(publish, broker.address, numbers)
+            while source.in_hand < len(numbers):
+                await asyncio.sleep(0.01)
+            while sum(sizes) <= numbers[-1]:
+                batch = await anext(batches)
+                source.acknowledge(batch)
+                sizes.append(len(batch))
+                began_s.append(time.monotonic())
+    assert sizes[:2] == [1, 3]
+    assert began_s[1] - began_s[0] >= 0.99 * gather_s
+    assert sizes[2:4] == [512, 512]
+    assert began_s[3] - began_s[2] < 0.5 * gather_s  # the second was there and did not wait
 
 
 async def test_batches_end_after_stop(broker: OwnBroker) -> None:
