@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 from core.errors import InputError
 
@@ -67,6 +68,18 @@ def china_time(instant_ns: int) -> datetime:
     return datetime.fromtimestamp(instant_ns // NS_PER_S, CHINA)
 
 
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?([Zz]|[+-]\d\d:?\d\d)"
+)
+
+
+@lru_cache(maxsize=4096)
+def _unix_s(base: str, offset: str) -> int:
+    """Seconds of a date-time without fraction; the devices of a city say the same ones."""
+    moment = datetime.fromisoformat(base.upper() + ("+00:00" if offset in "Zz" else offset))
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+
+
 def rfc3339_to_ns(text: str) -> int:
     """Read an RFC 3339 date-time, to the nanosecond.
 
@@ -81,16 +94,12 @@ def rfc3339_to_ns(text: str) -> int:
         ...
         core.errors.InputError: a time such as 2026-01-01T08:00:00Z was wanted, got '2026-01-01'
     """
-    match = re.fullmatch(
-        r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?([Zz]|[+-]\d\d:?\d\d)",
-        text.strip(),
-    )
+    match = _RFC3339.fullmatch(text.strip())
     if match is None:
         raise InputError(f"a time such as 2026-01-01T08:00:00Z was wanted, got {text!r}")
     base, fraction, offset = match.groups()
     try:
-        moment = datetime.fromisoformat(base.upper() + ("+00:00" if offset in "Zz" else offset))
+        whole_s = _unix_s(base, offset)
     except ValueError as exc:
         raise InputError(f"a time such as 2026-01-01T08:00:00Z was wanted, got {text!r}") from exc
-    whole_s = round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
     return whole_s * NS_PER_S + int((fraction or "0").ljust(9, "0"))

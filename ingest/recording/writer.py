@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from mcap.writer import CompressionType, Writer
-
 from core.errors import DecodeError, InputError, ServiceError
 from core.frames import decode_frame
 from core.ports import RawMessage
 from core.units import NS_PER_S, ns_to_rfc3339
 from ingest.recording import layout
+from ingest.recording.mcap_file import McapFile
 from ingest.recording.pictures import PictureStore
 
 #: Uncompressed bytes of a chunk; with a city's readings some 5,000 messages.
@@ -80,13 +79,10 @@ class RecordingWriter:
         self._pictures = pictures
         self._round = 0
         self._stream: IO[bytes] | None = None
-        self._writer: Writer
+        self._file: McapFile
         self._channels: dict[_Flags, int] = {}
         self._schemas: dict[str, int] = {}
         self._began_ns = 0
-        self._index_entries = 0
-        self._since_flush: set[int] = set()
-        self._chunk_bytes = 0
         self._flushed_s = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -132,8 +128,8 @@ class RecordingWriter:
     def attach(self, name: str, media_type: str, data: bytes, instant_ns: int) -> None:
         """Put a file of another kind into the recording."""
         self._make_room(instant_ns)
-        self._writer.flush()  # type: ignore[no-untyped-call]
-        self._writer.add_attachment(instant_ns, instant_ns, name, media_type, data)
+        self._file.flush()
+        self._file.add_attachment(name, media_type, data, instant_ns)
 
     def flush(self) -> None:
         """Bring what was written to the file; a later kill cannot take it back.
@@ -144,18 +140,17 @@ class RecordingWriter:
         if self._stream is None:
             return
         try:
-            self._writer.flush()  # type: ignore[no-untyped-call]
+            self._file.flush()
         except OSError as exc:
             raise ServiceError(f"recording in {self.folder}: {exc.strerror}") from exc
         self._flushed_s = time.monotonic()
-        self._close_chunk()
 
     def close(self) -> None:
         """Write the index and close the file."""
         if self._stream is not None:
             stream, self._stream = self._stream, None
             try:
-                self._writer.finish()  # type: ignore[no-untyped-call]
+                self._file.finish()
                 self.bytes += stream.tell()
             finally:
                 stream.close()
@@ -165,7 +160,7 @@ class RecordingWriter:
         if self._stream is not None and (
             self._stream.tell() >= self._max_file_bytes
             or instant_ns - self._began_ns >= self._max_file_ns
-            or self._index_entries >= MAX_INDEX_ENTRIES
+            or self._file.index_entries >= MAX_INDEX_ENTRIES
             or len(self._channels) >= MAX_CHANNELS
         ):
             self.close()
@@ -179,15 +174,12 @@ class RecordingWriter:
         path = self.folder / f"{self._number:06d}-{safe}Z.mcap"
         # Buffered by chunks, not by the file: MCAP writes a chunk at once.
         self._stream = path.open("xb")
-        self._writer = Writer(
-            self._stream, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD
+        self._file = McapFile(
+            self._stream, profile=layout.PROFILE, library=layout.LIBRARY, chunk_bytes=CHUNK_BYTES
         )
-        self._writer.start(layout.PROFILE, layout.LIBRARY)
-        self._writer.add_metadata(layout.METADATA, {"began": began, **self._about})
+        self._file.add_metadata(layout.METADATA, {"began": began, **self._about})
         self._channels.clear()
         self._schemas.clear()
-        self._since_flush.clear()
-        self._index_entries = self._chunk_bytes = 0
         self._began_ns = instant_ns
         self.files += 1
         if self._keep_files is not None:
@@ -219,16 +211,7 @@ class RecordingWriter:
         self, channel: int, log_ns: int, data: bytes, publish_ns: int, packet_id: int = 0
     ) -> None:
         sequence = self._round << 16 | packet_id
-        self._writer.add_message(channel, log_ns, data, max(0, publish_ns), sequence)
-        self._since_flush.add(channel)
-        self._chunk_bytes += len(data) + 31
-        if self._chunk_bytes > CHUNK_BYTES:
-            self._close_chunk()
-
-    def _close_chunk(self) -> None:
-        self._index_entries += len(self._since_flush)
-        self._since_flush.clear()
-        self._chunk_bytes = 0
+        self._file.add_message(channel, log_ns, data, max(0, publish_ns), sequence)
 
     def _channel(self, flags: _Flags) -> int:
         channel = self._channels.get(flags)
@@ -243,7 +226,7 @@ class RecordingWriter:
                 schema, encoding = self._schema(layout.REFERENCE_SCHEMA), layout.JSON
             elif encoding == layout.JSON:
                 schema = self._schema(layout.ANY_SCHEMA)
-            channel = self._channels[flags] = self._writer.register_channel(
+            channel = self._channels[flags] = self._file.add_channel(
                 topic,
                 encoding,
                 schema,
@@ -258,7 +241,7 @@ class RecordingWriter:
     def _schema(self, schema: layout.Schema) -> int:
         number = self._schemas.get(schema[0])
         if number is None:
-            number = self._schemas[schema[0]] = self._writer.register_schema(
+            number = self._schemas[schema[0]] = self._file.add_schema(
                 schema[0], "jsonschema", layout.schema_bytes(schema)
             )
         return number
