@@ -8,7 +8,7 @@ from rich.table import Table
 from commands.archive import open_archive
 from core.settings import Settings
 from core.units import NS_PER_S, ns_to_rfc3339, rfc3339_to_ns
-from store.archive.numbers import gaps, number_lines
+from store.archive.numbers import device_numbers
 from store.ledger import Ledger, Line
 
 _COLUMNS = (
@@ -72,8 +72,7 @@ def print_device_numbers(
     from_ns = 0 if since is None else rfc3339_to_ns(since)
     to_ns = 2**62 if until is None else rfc3339_to_ns(until)
     with open_archive(settings) as archive:
-        lines = number_lines(archive, from_ns, to_ns, source)
-        missing = gaps(archive, from_ns, to_ns, source, limit=20)
+        lines, missing = device_numbers(archive, from_ns, to_ns, source, limit=20)
     table = Table(
         "来源 source",
         "设备 devices",

@@ -13,7 +13,7 @@ from api.query import TIMES, Parameter, Parameters, interval, limit_of
 from api.schemas import PROBLEMS
 from api.services import Services
 from core.units import NS_PER_S, ns_to_rfc3339
-from store.archive.numbers import Gap, gaps, number_lines
+from store.archive.numbers import Gap, device_numbers
 from store.ledger import Ledger
 
 #: Where no time is asked for, the last hour is meant.
@@ -74,10 +74,8 @@ def build_router(services: Services) -> APIRouter:
     def get_devices(request: Request) -> Response:
         given = _DEVICES.read(request)
         archive, span = services.opened_archive(), (*_span(given, services), given["source"])
-        newest = gaps(archive, *span, limit_of(given["limit"]))
-        return encoded(
-            {"totals": number_lines(archive, *span), "gaps": [_gap(one) for one in newest]}
-        )
+        lines, newest = device_numbers(archive, *span, limit=limit_of(given["limit"]))
+        return encoded({"totals": lines, "gaps": [_gap(one) for one in newest]})
 
     return router
 

@@ -7,9 +7,14 @@ radio, in the broker, or in the platform.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
 import msgspec
 
 from store.archive.query import ArchiveReader, ObservationFilter
+
+_S = TypeVar("_S", bound=msgspec.Struct)
 
 #: A number so far below the one before it is a counter that began anew, not a late message.
 _RESTART_BELOW = 64
@@ -42,25 +47,30 @@ numbers AS (
     SELECT source, thing_id, run, number, min(observed_ns) AS at_ns
     FROM runs GROUP BY ALL
 ),
-pairs AS (
+pairs AS MATERIALIZED (
     SELECT *, lead(number) OVER along AS after, lead(at_ns) OVER along AS after_ns
     FROM numbers
     WINDOW along AS (PARTITION BY source, thing_id, run ORDER BY number)
 )
 """  # noqa: S608 (numbers of ours)
 
-_TOTALS = f"""{_RUNS}
-SELECT source, count(DISTINCT thing_id) AS things, count(*) AS archived,
-       coalesce(sum(after - number - 1), 0)::BIGINT AS missing,
-       count(DISTINCT (thing_id, run)) - count(DISTINCT thing_id) AS restarts
-FROM pairs GROUP BY source ORDER BY source
-"""  # noqa: S608
-
-_GAPS = f"""{_RUNS}
-SELECT source, thing_id, number + 1 AS first, after - 1 AS last,
-       at_ns AS before_ns, after_ns
-FROM pairs WHERE after - number > 1
-ORDER BY after_ns DESC, source, thing_id, first DESC LIMIT ?
+#: A row of each source for each of its newest gaps, or one without any: `pairs`, which is the whole
+#: cost, is made once for both.
+_NUMBERS = f"""{_RUNS},
+totals AS (
+    SELECT source, count(DISTINCT thing_id) AS things, count(*) AS archived,
+           coalesce(sum(after - number - 1), 0)::BIGINT AS missing,
+           count(DISTINCT (thing_id, run)) - count(DISTINCT thing_id) AS restarts
+    FROM pairs GROUP BY source
+),
+newest AS (
+    SELECT source, thing_id, number + 1 AS first, after - 1 AS last,
+           at_ns AS before_ns, after_ns
+    FROM pairs WHERE after - number > 1
+    ORDER BY after_ns DESC, source, thing_id, first DESC LIMIT ?
+)
+SELECT * FROM totals LEFT JOIN newest USING (source)
+ORDER BY after_ns DESC, source, thing_id, first DESC
 """  # noqa: S608
 
 
@@ -93,29 +103,36 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     after_ns: int
 
 
-def number_lines(
-    archive: ArchiveReader, from_ns: int, to_ns: int, source: str | None = None
-) -> list[NumberLine]:
-    """What the devices' numbers say, by source.
+class DeviceNumbers(NamedTuple):
+    """What the devices' numbers say by source, and which are missing, the newest first."""
+
+    lines: list[NumberLine]
+    gaps: list[Gap]
+
+
+def device_numbers(
+    archive: ArchiveReader, from_ns: int, to_ns: int, source: str | None = None, *, limit: int = 100
+) -> DeviceNumbers:
+    """What the devices' numbers say.
 
     Args:
         archive: What was archived.
         from_ns: Device time, UTC nanoseconds, included.
         to_ns: The same, included.
         source: Only this wire format.
+        limit: Most gaps.
 
     Raises:
         ServiceError: There is no archive, or it cannot be read.
     """
     wanted = ObservationFilter(from_ns=from_ns, to_ns=to_ns)
-    values = [from_ns, to_ns, source, source]
-    return [NumberLine(**row) for row in archive.select(_TOTALS, wanted, values)]
+    rows = archive.select(_NUMBERS, wanted, [from_ns, to_ns, source, source, limit])
+    lines = {row["source"]: _of(NumberLine, row) for row in rows}
+    return DeviceNumbers(
+        lines=[lines[name] for name in sorted(lines)],
+        gaps=[_of(Gap, row) for row in rows if row["thing_id"] is not None],
+    )
 
 
-def gaps(
-    archive: ArchiveReader, from_ns: int, to_ns: int, source: str | None = None, limit: int = 100
-) -> list[Gap]:
-    """Which numbers are missing, the newest first; arguments and errors as of `number_lines`."""
-    wanted = ObservationFilter(from_ns=from_ns, to_ns=to_ns)
-    values = [from_ns, to_ns, source, source, limit]
-    return [Gap(**row) for row in archive.select(_GAPS, wanted, values)]
+def _of(kind: type[_S], row: Mapping[str, Any]) -> _S:
+    return kind(**{name: row[name] for name in kind.__struct_fields__})

@@ -32,7 +32,7 @@ from ingest.bridge import Bridge
 from ingest.pipeline import decode_messages
 from scenarios.engine import RuleEngine
 from scenarios.loader import load_packs
-from store.archive.numbers import NumberLine, gaps, number_lines
+from store.archive.numbers import NumberLine, device_numbers
 from store.archive.query import ArchiveReader
 from store.archive.writer import ArchiveWriter
 from store.ledger import Ledger, Line
@@ -219,12 +219,13 @@ async def test_a_log_record_deleted_by_hand_raises_the_imbalance(platform: Platf
     assert (difference.source, difference.missing) == ("plain", 2)
 
 
-def numbers_of(platform: Platform) -> tuple[list[NumberLine], list[tuple[str, int, int]]]:
+def numbers_of(
+    platform: Platform, limit: int = 100
+) -> tuple[list[NumberLine], list[tuple[str, int, int]]]:
     """What the devices' numbers say, and the gaps as thing, first and last."""
     archive = ArchiveReader(platform.folder)
     try:
-        found = gaps(archive, 0, 2**62)
-        lines = number_lines(archive, 0, 2**62)
+        lines, found = device_numbers(archive, 0, 2**62, limit=limit)
     finally:
         archive.close()
     return lines, [(one.thing_id, one.first, one.last) for one in found]
@@ -245,6 +246,7 @@ async def test_the_devices_own_numbers_see_what_no_party_of_the_platform_receive
     (devices,), found = numbers_of(platform)
     assert found == [("w-1", 60, 69), ("w-1", 20, 22)]
     assert devices == NumberLine(source="plain", things=2, archived=88, missing=13, restarts=0)
+    assert numbers_of(platform, limit=1) == ([devices], [("w-1", 60, 69)])
     shown = Console(record=True, width=120, file=io.StringIO())
     settings = load_settings(data_dir=platform.folder.parent)
     print_device_numbers(settings, None, None, "plain", shown)
