@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from builders import a_batch, an_event, an_event_batch, an_observation
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.city import Device
@@ -34,6 +34,26 @@ class TestDeduplicator:
             dedup.fresh(a_batch(an_observation(second)))
         assert dedup.fresh(a_batch(an_observation(9), an_observation(0))).tolist() == [False, True]
 
+    @settings(deadline=None)  # compiles what looks ids up, the first time
+    @given(st.lists(st.lists(st.integers(0, 40), max_size=12), max_size=12), st.integers(1, 24))
+    def test_it_is_a_set_and_a_queue(self, batches: list[list[int]], capacity: int) -> None:
+        dedup = Deduplicator(capacity=capacity)
+        queue: list[int] = []
+        for seconds in batches:
+            wanted = []
+            for second in seconds:
+                wanted.append(second not in queue)
+                if wanted[-1]:
+                    queue = [*queue, second][-capacity:]
+            batch = a_batch(*map(an_observation, seconds))
+            assert dedup.fresh(batch).tolist() == wanted
+            remembered = a_batch(*map(an_observation, queue)).ids
+            assert (
+                dedup.dump()
+                == np.array([int(one[:16], 16) for one in remembered], np.uint64).tobytes()
+            )
+
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 30), max_size=60), st.integers(0, 60), st.integers(0, 60))
     def test_written_anywhere_it_goes_on_alike(
         self, seconds: list[int], full: int, cut: int
