@@ -12,8 +12,9 @@ still on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -71,14 +72,14 @@ class RuleEngine:
         self._registered_ids = registered
         table = self._compiled.table
         self._most_rules = int((table.k1 - table.k0).max(initial=0))
+        self._reset()
+
+    def _reset(self) -> None:
         self._scratch = np.full(len(self._compiled.rules), -1, np.int32)
         self._out = kernels.empty_edges(
             kernels.EDGES_A_ROW * self._most_rules + 4 * kernels.BLOCK,
             3 * self._most_rules + 4096,
         )
-        self._reset()
-
-    def _reset(self) -> None:
         self.late_count = 0
         self.ignored_report_count = 0
         self._watermark_ns = 0
@@ -423,6 +424,17 @@ class RuleEngine:
     def dump(self) -> bytes:
         """The whole state; nothing counts as written by it."""
         return self._dump(np.flatnonzero(self._last != _NEVER_OLD), self._gone)
+
+    def twin(self, wanted: Callable[[str], bool]) -> Self:
+        """An engine of the same rules with the state of some things, to try something out on.
+
+        Args:
+            wanted: Whether a thing, by its id, is one of them.
+        """
+        slots = sorted(slot for thing_id, slot in self._slots.items() if wanted(thing_id))
+        twin = copy(self)
+        twin.load(self._dump(np.array(slots, np.int64), ()))
+        return twin
 
     def write_group(self, group: int) -> bytes:
         """The state of a key group's things, which thereby do not count as changed any more."""

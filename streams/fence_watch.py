@@ -17,6 +17,9 @@ from streams.enrich import ALTITUDE_MEASURES
 #: Kind of what is told, and its source.
 KIND = "fence"
 
+#: Between a thing and a fence in the id under which something is told of both.
+AT = "@"
+
 #: Measures of a thing's own speed, east, north and up.
 SPEED_MEASURES = ("speed_east_mps", "speed_north_mps", "speed_up_mps")
 
@@ -154,7 +157,7 @@ class FenceWatch:
         known = measure is not None and np.isfinite(one.value)
         return Observation(
             source=KIND,
-            thing_id=f"{one.thing_id}@{one.fence_id}",
+            thing_id=f"{one.thing_id}{AT}{one.fence_id}",
             kind=KIND,
             observed_ns=one.at_ns,
             received_ns=received_ns,

@@ -7,7 +7,8 @@ batch at or below that offset is skipped, so counters are exact after any kill
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ from scenarios.rule_state import Piece, decode_state, joined
 from streams.checkpoints import CHANGES, FENCES, IDS, Checkpoint, Part, Position, Turns
 from streams.dedup import Deduplicator
 from streams.enrich import fill_positions, tag_batch
-from streams.fence_watch import FenceWatch
+from streams.fence_watch import AT, FenceWatch
 from streams.selection import cut_rounds, select_rows
 
 
@@ -202,6 +203,18 @@ class PartitionWorker:
         self._engine.mark_written()
         if self._fences is not None and fences:
             self._fences.load(fences, self.position.watermark_ns)
+
+    def twin(self, things: Collection[str]) -> PartitionWorker:
+        """A worker in the same state as far as rows of these things ask while no time passes.
+
+        Things at fences are all there: a change of the fences tells of those of other things.
+        """
+        known = frozenset(things)
+        twin = copy(self)
+        twin._engine = self._engine.twin(lambda thing_id: thing_id in known or AT in thing_id)
+        twin._dedup, twin._fences = copy(self._dedup), copy(self._fences)
+        twin.load(twin.dump())
+        return twin
 
     def dump(self) -> bytes:
         """The whole state; nothing counts as written by it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import shapely
 from core.city import Device, LayerRole
 from core.events import Edge
 from core.incidents import Text
-from core.observations import Observation, Stamp, decode_batch, encode_batch, pack
+from core.observations import Observation, ObservationBatch, Stamp, decode_batch, encode_batch, pack
 from geo.catalogue import Catalogue, Version
 from geo.city import load_city
 from geo.fence_layers import fences_of
@@ -25,6 +26,7 @@ from scenarios.engine import RuleEngine
 from scenarios.loader import parse_scenario
 from streams.fence_watch import FenceWatch
 from streams.partition import PartitionWorker
+from streams.poison import isolate
 
 ROOT = Path(__file__).resolve().parents[2]
 S = 10**9
@@ -54,12 +56,15 @@ def a_worker(tagger: Tagger, devices: dict[str, Device] | None = None) -> Partit
     return PartitionWorker(0, engine=engine, tagger=tagger, devices=devices, fences=watch)
 
 
-def a_record(sequence: int, *positions: tuple[int, float], thing: str = "uav-1") -> bytes:
+def a_record(
+    sequence: int, *positions: tuple[int, float], things: tuple[str, ...] = ("uav-1",)
+) -> bytes:
     rows = [
         Observation(
             source="plain", thing_id=thing, kind="aircraft", observed_ns=START + second * S,
             received_ns=START + second * S, lon_deg=lon, lat_deg=36.065,
         )
+        for thing in things
         for second, lon in positions
     ]  # fmt: skip
     newest = max(second for second, _ in positions)
@@ -107,6 +112,31 @@ def test_late_positions_and_a_restart_change_nothing(tagger: Tagger) -> None:
     other = a_worker(tagger)
     other.restore(worker.checkpoint())
     assert half + told(other, records[15:], first=15) == orderly
+
+
+def test_what_fails_beside_it_takes_nothing_from_who_is_at_a_fence(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orderly = told(a_worker(tagger), [a_record(n, one) for n, one in enumerate(WAY)])
+    real = RuleEngine.process_rounds
+
+    def fragile(self: RuleEngine, batch: ObservationBatch, tags: Any) -> Any:
+        found = real(self, batch, tags)
+        if "bad" in batch.thing_ids:
+            raise ZeroDivisionError("a fault in a rule")
+        return found
+
+    monkeypatch.setattr(RuleEngine, "process_rounds", fragile)
+    worker, found = a_worker(tagger), []
+    for n, one in enumerate(WAY):
+        alone = isolate(worker, n, a_record(n, one, things=("uav-1", "bad")))
+        assert [one.batch.thing_ids for one in alone.poisoned] == [["bad"]]
+        found += [
+            (event.edge.value, event.thing_id, str((event.began_ns - START) // S))
+            for event in alone.events.events
+            if event.edge is not Edge.STILL and not event.thing_id.startswith("bad")
+        ]
+    assert found == orderly
 
 
 def test_what_stands_still_is_not_followed(tagger: Tagger) -> None:
