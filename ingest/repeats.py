@@ -15,7 +15,6 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -48,7 +47,7 @@ def delivery_key(message: RawMessage) -> int:
     return message.packet_id << 32 | content
 
 
-class _Delivery(NamedTuple):
+class _Delivery(msgspec.Struct, frozen=True, gc=False):
     """When a message came: for the first time, and last."""
 
     first_ns: int
