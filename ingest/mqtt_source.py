@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import selectors
 import socket
@@ -52,6 +53,9 @@ _DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
 
 #: After a connect, silence means nothing until the broker had this long to send what it kept.
 _SETTLE_S = 1.0
+
+#: That reading has stopped is told once in this time: with a backlog it does ten times a second.
+STALL_TOLD_S = 10.0
 
 #: The broker has this long to read our last acknowledgements when we leave.
 _LEAVE_S = 0.5
@@ -118,6 +122,7 @@ class MqttSource:
         self._refusal: str | None = None
         self._stopping = threading.Event()
         self._stalled = False
+        self._stall_told_s = -math.inf
         self._taken = 0
 
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -405,9 +410,13 @@ class MqttSource:
             self._ready.set()
             self.stalls += 1
             metrics.BACKPRESSURE.inc()
-            log.warning(
-                "%d messages in hand: reading stops until the log has some of them", self.in_hand
-            )
+            if (now_s := time.monotonic()) >= self._stall_told_s + STALL_TOLD_S:
+                self._stall_told_s = now_s
+                log.warning(
+                    "%d messages in hand: reading stops until the log has some of them, now and "
+                    "again while there is a backlog",
+                    self.in_hand,
+                )
         self._stalled = full
         return full
 
