@@ -151,7 +151,6 @@ class CityProcess:
             partitions=settings.partitions,
             ingest_id=ingest_id(settings.data_dir),
             watermark_ns=await asyncio.to_thread(self.store.watermark_ns),
-            inflight=settings.mqtt.inflight,
             recording=self._tap,
         )
         self.carrying = self._watch("ingest", self.bridge.run(), may_end=self._source is not None)

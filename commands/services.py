@@ -103,7 +103,6 @@ async def _run_ingest(settings: Settings, _clock: str | None, ready: asyncio.Eve
             city=city.name,
             partitions=settings.partitions,
             ingest_id=ingest_id(settings.data_dir),
-            inflight=settings.mqtt.inflight,
             recording=tap,
         )
         await bridge.run()

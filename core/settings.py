@@ -35,8 +35,7 @@ class MqttSettings(BaseModel):
         4096,
         ge=1,
         le=32767,
-        description="QoS 1 and 2 messages taken before the first is acknowledged; a broker of your "
-        "own must send no more ahead (Mosquitto: `max_inflight_messages`)",
+        description="QoS 1 and 2 messages taken before the first is acknowledged",
     )
 
     @field_validator("url")

@@ -34,7 +34,7 @@ from ingest.gathered import ROUND_BYTES, Gathered, GatheredRecord, Rows, cut_row
 from ingest.pipeline import decode_rows
 from ingest.recording.tap import RecordingTap
 from ingest.redrive import open_redrives, redriven
-from ingest.repeats import DeliveryWriter, Repeats
+from ingest.repeats import REMEMBERED, DeliveryWriter, Repeats
 
 log = logging.getLogger("ingest.bridge")
 
@@ -73,8 +73,8 @@ class Bridge:
         allowed_lateness_s: How far the watermark stays behind the newest observation.
         tick_interval_s: City seconds of silence after which a tick is written.
         watermark_ns: Where the watermark stood before a restart; it never goes back.
-        inflight: Messages that the source may hold without an acknowledgement; as many are
-            looked for in the log at the start, because the broker may repeat them.
+        remembered: Messages that are looked for in the log at the start, because the broker may
+            repeat them, and remembered for the same reason.
         recording: Told of every round and tick that the log has.
     """
 
@@ -90,7 +90,7 @@ class Bridge:
         allowed_lateness_s: float = 30.0,
         tick_interval_s: float = 5.0,
         watermark_ns: int = 0,
-        inflight: int = 4096,
+        remembered: int = REMEMBERED,
         recording: RecordingTap | None = None,
     ) -> None:
         self._source = source
@@ -104,8 +104,8 @@ class Bridge:
         # A city that runs faster than the wall has its ticks sooner on the wall.
         factor = float(getattr(clock, "factor", 1.0))
         self._tick_wall_s = max(0.01, tick_interval_s / max(factor, 1e-6))
-        self._repeats = Repeats()
-        self._inflight = inflight
+        self._repeats = Repeats(remembered=remembered)
+        self._remembered = remembered
         self._recording = recording
         self._last_round_ns = clock.now_ns()
         self._gathered = Gathered()
@@ -296,15 +296,17 @@ class Bridge:
     async def _restore(self) -> None:
         """Learn from the log what the broker may repeat, and how far time had come.
 
-        What the broker was not told of, or has not read before the connection broke, is among
-        the newest ``inflight`` messages of the log: acknowledgements go out in the order of the
-        log, and it sends no more ahead of them. What it has repeated already counts once.
+        Acknowledgements go out in the order of the log, so what the broker was not told of, or
+        did not read before the connection broke, are the newest messages of the log; what it has
+        repeated already counts once. How many they are is up to it: Mosquitto 2.0.11 goes on
+        sending while it does not read, 11,000 messages have been seen.
         """
         newest_ns = 0
         for partition in range(self._partitions):
             deliveries: list[tuple[int, bytes]] = []
             messages = records = 0
             ids: set[str] = set()
+            newest_first_ns = 0
             async with aclosing(self._log.backwards(topics.OBSERVATIONS, partition)) as newest:
                 async for record in newest:
                     records += 1
@@ -314,14 +316,18 @@ class Bridge:
                         continue  # not ours; whoever reads it sets it aside
                     self.watermark_ns = max(self.watermark_ns, batch.stamp.watermark_ns)
                     newest_ns = max(newest_ns, batch.stamp.logged_ns)
+                    if self._repeats.is_forgotten(batch.stamp.logged_ns, newest_first_ns):
+                        break
                     deliveries.append((batch.stamp.logged_ns, batch.deliveries))
+                    came_ns = np.frombuffer(batch.deliveries, np.int64)[1::2]
+                    newest_first_ns = max(newest_first_ns, int(came_ns.max(initial=0)))
                     # All rows of a message are received at once.
                     rows = zip(batch.topics, batch.received_ns.tolist(), batch.ids, strict=True)
                     messages += len(
                         {(topic, at_ns) for topic, at_ns, one in rows if one not in ids}
                     )
                     ids.update(batch.ids)
-                    if messages >= self._inflight or records >= RESTORED_RECORDS:
+                    if messages >= self._remembered or records >= RESTORED_RECORDS:
                         break
             self._repeats.restore(reversed(deliveries))
         if isinstance(self._clock, SystemClock):

@@ -44,10 +44,8 @@ USERNAME = "qingniao"
 #: Most bytes that a broker of ours keeps for clients that are away: about a million readings.
 QUEUE_BYTES = 256 * 1024 * 1024
 
-#: Messages that Mosquitto sends ahead of our acknowledgements, as many as ingest takes in hand.
-#: Without a limit all that is queued goes out at once: beyond 65,535 messages packet identifiers
-#: are then there twice, and what was acknowledged before a kill and not read by the broker, and
-#: so comes again, has no bound either.
+#: Messages that Mosquitto may send ahead of acknowledgements: as many as ingest takes in hand. It
+#: is no more than a wish: 2.0.11 sends all that is queued at the first acknowledgement.
 IN_FLIGHT = 4096
 
 #: Frames are at most 4 MiB (core.frames), and their envelope some hundred bytes.
@@ -422,8 +420,8 @@ def mosquitto_config(
         "",
         "# The default (1000 queued) drops what a slow subscriber cannot take, after having",
         "# acknowledged it. 0 is unlimited; bytes are capped, per client, and what is dropped",
-        "# beyond shows in $SYS/broker/publish/messages/dropped. In flight are as many as ingest",
-        "# takes in hand (mqtt.inflight) and looks for in its log after a kill.",
+        "# beyond shows in $SYS/broker/publish/messages/dropped. More in flight than ingest takes",
+        "# in hand (mqtt.inflight) only comes again after a kill.",
         f"max_inflight_messages {IN_FLIGHT}",
         "max_queued_messages 0",
         f"max_queued_bytes {QUEUE_BYTES}",

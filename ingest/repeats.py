@@ -28,9 +28,9 @@ from ingest import metrics
 #: first time more than this after that one.
 REPEAT_WINDOW_S = 120.0
 
-#: Messages remembered: about 8 MB. A broker counts through its 65,535 packet identifiers before
-#: it uses one again; the nearer half of them is the same message.
-REMEMBERED = 32_767
+#: Messages remembered: about 15 MB. A broker may repeat as many as it has packet identifiers,
+#: 65,535; the same identifier comes again no sooner than that.
+REMEMBERED = 61_440
 
 
 def delivery_key(message: RawMessage) -> int:
@@ -103,8 +103,17 @@ class Repeats:
         for logged_ns, written in deliveries:
             for key, first_ns in np.frombuffer(written, np.int64).reshape(-1, 2).tolist():
                 self._remember(key, _Delivery(first_ns, logged_ns))
-                self._newest_ns = max(self._newest_ns, logged_ns)
+                self._newest_ns = max(self._newest_ns, first_ns)
         self._evict()
+
+    def is_forgotten(self, logged_ns: int, newest_ns: int) -> bool:
+        """Whether nothing of a record is remembered any more.
+
+        Args:
+            logged_ns: When ingest logged it.
+            newest_ns: When a message came, of those that came for the first time the newest.
+        """
+        return logged_ns < newest_ns - self._window_ns
 
     def _remember(self, key: int, delivery: _Delivery) -> None:
         self._deliveries[key] = delivery

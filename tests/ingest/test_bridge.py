@@ -407,7 +407,9 @@ async def test_a_start_reads_no_more_of_the_log_than_the_broker_can_repeat() -> 
     watched.records = log.records
     clock = ManualClock(NOW_NS)
     source = ListSource([], [])
-    await Bridge(source, watched, clock, city="c", partitions=1, ingest_id="i/2", inflight=5).run()
+    await Bridge(
+        source, watched, clock, city="c", partitions=1, ingest_id="i/2", remembered=5
+    ).run()
     assert len(read) == 5
 
 
@@ -416,14 +418,14 @@ async def test_what_was_repeated_before_another_kill_does_not_crowd_out_the_rest
     known: list[tuple[str, int, bytes]] = []
     for start, packet_ids in enumerate([(1, 2, 3, 4), (1, 2, 3), (1, 2), (1, 2, 3, 4)]):
         said = [
-            untimed(60.0 * start + 0.1 * one, packet_id=one, duplicate=start > 0)
+            untimed(1000.0 * start + 0.1 * one, packet_id=one, duplicate=start > 0)
             for one in packet_ids
         ]
         source, log = ListSource([said], []), MemoryLog([])
         log.records = list(known)
         clock = ManualClock(said[0].received_ns)
         await Bridge(
-            source, log, clock, city="c", partitions=1, ingest_id=f"i/{start}", inflight=4
+            source, log, clock, city="c", partitions=1, ingest_id=f"i/{start}", remembered=4
         ).run()
         known = log.records
     last = [row for batch in log.batches() for row in batch][-4:]
