@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Annotated
@@ -388,12 +389,14 @@ def columns_of_readings(
     """
     n = len(values)
     texts = _JSON.encode(values)[1:-1].decode().split(",")
-    rows = np.arange(n, dtype=np.int32)
     numbers = np.array(values, np.float64)
-    measures: dict[str, SparseFloats] = {}
-    for name in dict.fromkeys(names):
-        mine = np.array([one == name for one in names], np.bool_)
-        measures[name] = SparseFloats(rows[mine].tobytes(), numbers[mine].tobytes())
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(names):
+        rows_of[name].append(row)
+    measures = {
+        name: SparseFloats(np.array(rows, np.int32).tobytes(), numbers[rows].tobytes())
+        for name, rows in rows_of.items()
+    }
     timed = np.array(has_device_time, np.uint8)
     return Columns(
         ids=[

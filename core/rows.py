@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain, compress
 from typing import TypeVar
@@ -25,28 +26,29 @@ def concat(batches: Sequence[Columns]) -> Columns:
         >>> len(concat([columns_of([one]), columns_of([]), columns_of([one, one])]))
         3
     """
-    starts = np.cumsum([0, *map(len, batches)])[:-1].astype(np.int32).tolist()
-    shifted = list(zip(starts, batches, strict=True))
-    measures: dict[str, SparseFloats] = {}
-    for name in dict.fromkeys(name for batch in batches for name in batch.measures):
-        parts = [
-            (start, *batch.measure(name)) for start, batch in shifted if name in batch.measures
-        ]
-        measures[name] = SparseFloats(
-            np.concatenate([rows + np.int32(start) for start, rows, _ in parts]).tobytes(),
-            np.concatenate([values for *_, values in parts]).tobytes(),
+    starts = np.cumsum([0, *map(len, batches)])[:-1].astype(np.int32)
+    # Part by part: where all of many parts name measures of their own, each is looked at once.
+    numbers: defaultdict[str, list[tuple[NDArray[np.int32], bytes]]] = defaultdict(list)
+    texts: defaultdict[str, list[tuple[NDArray[np.int32], list[str]]]] = defaultdict(list)
+    for start, batch in zip(starts, batches, strict=True):
+        for name, floats in batch.measures.items():
+            numbers[name].append((np.frombuffer(floats.rows, np.int32) + start, floats.values))
+        for name, words in batch.labels.items():
+            texts[name].append((np.frombuffer(words.rows, np.int32) + start, words.values))
+    measures = {
+        name: SparseFloats(
+            np.concatenate([rows for rows, _ in parts]).tobytes(),
+            b"".join(values for _, values in parts),
         )
-    labels: dict[str, SparseTexts] = {}
-    for name in dict.fromkeys(name for batch in batches for name in batch.labels):
-        found = [
-            (np.frombuffer(column.rows, np.int32) + np.int32(start), column.values)
-            for start, batch in shifted
-            if (column := batch.labels.get(name)) is not None
-        ]
-        labels[name] = SparseTexts(
-            np.concatenate([rows for rows, _ in found]).tobytes(),
-            [text for _, texts in found for text in texts],
+        for name, parts in numbers.items()
+    }
+    labels = {
+        name: SparseTexts(
+            np.concatenate([rows for rows, _ in parts]).tobytes(),
+            list(chain.from_iterable(values for _, values in parts)),
         )
+        for name, parts in texts.items()
+    }
     return Columns(
         ids=list(chain.from_iterable(batch.ids for batch in batches)),
         sources=list(chain.from_iterable(batch.sources for batch in batches)),
@@ -61,7 +63,9 @@ def concat(batches: Sequence[Columns]) -> Columns:
         measures=measures,
         labels=labels,
         snapshots={
-            start + row: names for start, batch in shifted for row, names in batch.snapshots.items()
+            start + row: names
+            for start, batch in zip(starts.tolist(), batches, strict=True)
+            for row, names in batch.snapshots.items()
         },
     )
 
@@ -119,40 +123,48 @@ def cut(columns: Columns, size: int) -> list[Columns]:
     """
     if len(columns) <= size:
         return [columns]
-    return [_run(columns, start, start + size) for start in range(0, len(columns), size)]
-
-
-def _run(columns: Columns, start: int, stop: int) -> Columns:
-    measures: dict[str, SparseFloats] = {}
+    starts = range(0, len(columns), size)
+    # Name by name: of many, most have rows in few of the runs.
+    measures: list[dict[str, SparseFloats]] = [{} for _ in starts]
     for name in columns.measures:
         rows, values = columns.measure(name)
-        first, last = np.searchsorted(rows, (start, stop)).tolist()
-        if first < last:
-            measures[name] = SparseFloats(
-                (rows[first:last] - np.int32(start)).tobytes(), values[first:last].tobytes()
+        for run, first, last in _stretches(rows, size):
+            measures[run][name] = SparseFloats(
+                (rows[first:last] - np.int32(starts[run])).tobytes(), values[first:last].tobytes()
             )
-    labels: dict[str, SparseTexts] = {}
+    labels: list[dict[str, SparseTexts]] = [{} for _ in starts]
     for name, column in columns.labels.items():
         rows = np.frombuffer(column.rows, np.int32)
-        first, last = np.searchsorted(rows, (start, stop)).tolist()
-        if first < last:
-            labels[name] = SparseTexts(
-                (rows[first:last] - np.int32(start)).tobytes(), column.values[first:last]
+        for run, first, last in _stretches(rows, size):
+            labels[run][name] = SparseTexts(
+                (rows[first:last] - np.int32(starts[run])).tobytes(), column.values[first:last]
             )
-    return Columns(
-        ids=columns.ids[start:stop],
-        sources=columns.sources[start:stop],
-        thing_ids=columns.thing_ids[start:stop],
-        kinds=columns.kinds[start:stop],
-        topics=columns.topics[start:stop],
-        observed=columns.observed[8 * start : 8 * stop],
-        received=columns.received[8 * start : 8 * stop],
-        flags=columns.flags[start:stop],
-        positions=columns.positions[40 * start : 40 * stop],
-        sequences=columns.sequences[8 * start : 8 * stop],
-        measures=measures,
-        labels=labels,
-        snapshots={
-            row - start: names for row, names in columns.snapshots.items() if start <= row < stop
-        },
-    )
+    snapshots: list[dict[int, list[str]]] = [{} for _ in starts]
+    for row, names in columns.snapshots.items():
+        snapshots[row // size][row % size] = names
+    return [
+        Columns(
+            ids=columns.ids[start : start + size],
+            sources=columns.sources[start : start + size],
+            thing_ids=columns.thing_ids[start : start + size],
+            kinds=columns.kinds[start : start + size],
+            topics=columns.topics[start : start + size],
+            observed=columns.observed[8 * start : 8 * (start + size)],
+            received=columns.received[8 * start : 8 * (start + size)],
+            flags=columns.flags[start : start + size],
+            positions=columns.positions[40 * start : 40 * (start + size)],
+            sequences=columns.sequences[8 * start : 8 * (start + size)],
+            measures=measures[run],
+            labels=labels[run],
+            snapshots=snapshots[run],
+        )
+        for run, start in enumerate(starts)
+    ]
+
+
+def _stretches(rows: NDArray[np.int32], size: int) -> list[tuple[int, int, int]]:
+    """The runs that ascending rows fall into: number of the run, first row of it, and one past."""
+    runs = rows // size
+    firsts = np.flatnonzero(np.diff(runs, prepend=-1))
+    lasts = np.append(firsts[1:], len(rows))
+    return list(zip(runs[firsts].tolist(), firsts.tolist(), lasts.tolist(), strict=True))

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from core.errors import DecodeError
 from core.observations import Columns, columns_of
 from core.ports import RawMessage
+from core.rows import concat, cut
 from core.units import NS_PER_S
 from ingest.decoders.senml import decode, resolve
-from ingest.decoders.senml_plain import MIN_COLUMN_ROWS
+from ingest.decoders.senml_plain import MAX_RECORDS, MIN_COLUMN_ROWS
 
 #: When the RFC's resolved examples were made: the time of those that give none.
 RFC_NOW_S = 1498780179.0
@@ -230,3 +231,14 @@ def test_a_gateways_pack_is_columns() -> None:
     found = decode(a_pack(*records))
     assert isinstance(found, Columns)
     assert [one.measures for one in found][:3] == [{"water_level_m": row / 100} for row in range(3)]
+
+
+def test_a_pack_in_which_every_record_has_a_measure_of_its_own() -> None:
+    records = [{"n": f"w:m{row}", "v": row, "t": row / 1000} for row in range(MAX_RECORDS)]
+    records[0]["bt"] = NOW_NS // NS_PER_S
+    found = decode(a_pack(*records))
+    assert isinstance(found, Columns)
+    parts = cut(found, 512)
+    assert concat(parts) == found
+    assert [len(part.measures) for part in parts] == [512] * 8
+    assert parts[7].measure("m4000")[1].tolist() == [4000.0]
