@@ -188,13 +188,13 @@ class _Session:
         for event in look.events:
             self.phases[event.phase] += 1
         if self._show is not None or (self._pictures is not None and look.events):
-            self._draw(one, look, time_ns)
+            self._draw(look, time_ns)
         return look
 
-    def _draw(self, one: ClipPicture, look: Look, time_ns: int) -> None:
+    def _draw(self, look: Look, time_ns: int) -> None:
         # Asked for every picture: a leave may end while a stream runs.
         unblurred = may_store_unblurred(self.camera, self._clock)
-        base = one.image.copy() if unblurred else self.watch.blurred(one.image)
+        base = look.image.copy() if unblurred else self.watch.blurred(look.image)
         notice = "; ".join(f"{event.phase}: {event.sighting.what}" for event in look.events)
         drawn = draw_look(base, look, self.camera, time_ns, self.watch.totals, notice)
         if self._show is not None:

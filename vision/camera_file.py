@@ -207,6 +207,7 @@ class CameraFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         None  #: raster of the ground's heights for the pose, relative to this file
     )
     ground: GroundSpec | None = None
+    steady: bool | None = None  #: hovers or sways; unless given, where the ground is from above
     analysis_fps: Positive = 15.0
     analysis_width_px: Annotated[int, msgspec.Meta(ge=160, le=1920)] = 480
     masks_px: tuple[tuple[Pixel, ...], ...] = ()  #: polygons that are not looked at
@@ -214,6 +215,13 @@ class CameraFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     lines: tuple[LineSpec, ...] = ()
     detectors: DetectorsSpec = DetectorsSpec(moving=MovingSpec(), static=StaticSpec())
     unblurred: Unblurred | None = None
+
+    @property
+    def is_steadied(self) -> bool:
+        """Whether its pictures are laid onto the first one."""
+        if self.steady is not None:
+            return self.steady
+        return self.ground is not None and self.ground.from_above
 
 
 def read_camera_file(path: Path) -> CameraFile:

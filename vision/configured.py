@@ -14,6 +14,7 @@ from core.observations import Observation
 from core.snapshots import clip_of
 from core.units import NS_PER_S
 from vision.album import Album, Pictured
+from vision.blur import encode_jpeg
 from vision.camera_file import CameraFile
 from vision.darkroom import Box, Negative, Shown, pack_mask
 from vision.detectors.protocol import Sighting
@@ -103,7 +104,7 @@ class ConfiguredCamera(FramePipeline):
         camera, size = self._camera, (header.width_px, header.height_px)
         if camera.size_px is None:
             camera = msgspec.structs.replace(camera, size_px=size)
-        if camera.detectors.onnx is None and not camera.detectors.gauges:
+        if camera.detectors.onnx is None and not camera.detectors.gauges and not camera.is_steadied:
             least = camera.analysis_width_px
             self._factor = next((one for one in _FACTORS if size[0] >= one * least), 1)
         self._street_ns = time_ns
@@ -141,7 +142,7 @@ class ConfiguredCamera(FramePipeline):
         return Negative(
             camera_id=self._camera.id,
             time_ns=frame.time_ns,
-            jpeg=frame.jpeg,
+            jpeg=encode_jpeg(look.image) if self._camera.is_steadied else frame.jpeg,
             pose=fit_pose(pose, frame.width_px, frame.height_px),
             suspect_bits=pack_mask(suspects),
             suspect_shape=(suspects.shape[0], suspects.shape[1]),

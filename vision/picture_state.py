@@ -36,6 +36,7 @@ class PictureState(StrEnum):
     OVEREXPOSED = "overexposed"
     BLURRED = "blurred"  #: much less sharp than this camera usually is
     MOVED = "moved"  #: looks at another view than before
+    MOVING = "moving"  #: of a camera that hovers: cannot be laid onto its first picture
 
     @property
     def can_be_used(self) -> bool:
@@ -45,7 +46,7 @@ class PictureState(StrEnum):
     @property
     def words(self) -> str:
         """Of the four states that a page shows: live, late, stale or lying."""
-        if self is PictureState.LIVE:
+        if self in (PictureState.LIVE, PictureState.MOVING):
             return "live"
         return "late" if self is PictureState.LATE else "lying"
 

@@ -45,19 +45,30 @@ from vision.ground import PoseGround
 from vision.people import find_people
 from vision.picture_state import PictureState, PictureWatch
 from vision.shadows import without_shadows
+from vision.steadying import Steadied, Steadier
 from vision.tracking.tracker import Tracker, TrackingParameters, Tracks
 
 #: Boxes of blobs jump when things touch; they overlap themselves less than a model's boxes do.
 _BLOB_TRACKING = TrackingParameters(least_iou=0.2, tentative_s=0.5, coast_s=0.3, lost_s=1.5)
 
 
-class Look(NamedTuple):
-    """What one picture gave; boxes are in pixels of the full picture.
+#: A camera that hovers and has not seen its first view for so long begins with a new one.
+_LOST_S = 5.0
 
+#: The view of a camera that hovers is compared with the street as it was so long ago.
+_RENEW_S = 2.0
+
+
+class Look(NamedTuple):
+    """What one picture gave; boxes are in pixels of ``image``.
+
+    ``image`` is the picture as it came, or laid onto the first one where the camera hovers and
+    black where it shows nothing of that.
     ``moving`` (n,) says which of the tracks have gone anywhere, ``speed_mps`` (n,) how fast.
     """
 
     state: PictureState
+    image: Image
     tracks: Tracks
     moving: tuple[bool, ...]
     speed_mps: tuple[float, ...]
@@ -98,12 +109,16 @@ class CameraWatch:
         self._size_px: tuple[int, int] | None = None
         self._pose: CameraPose | None = None
         self._quality = PictureWatch()
+        self._steadier: Steadier | None = None
+        self._steady_ns = self._renewed_ns = 0
         self._last_ns: int | None = None
         self._epoch_ns: int | None = None
         # What depends on the size of the pictures; made by _begin.
         self._factor = 1.0
         self._to_small: Floats = np.ones(2)
         self._allowed: NDArray[np.bool_] = np.ones((0, 0), np.bool_)
+        #: Where this picture shows what is looked at: not where a hovering camera looks aside.
+        self._seen: NDArray[np.bool_] = np.ones((0, 0), np.bool_)
         self._background = DualBackground()
         self._foreground: Foreground | None = None
         self._tracker = Tracker(_BLOB_TRACKING)
@@ -128,10 +143,13 @@ class CameraWatch:
         if not pictures:
             return
         self._begin(pictures[0], None)
-        self._epoch_ns = first_ns
+        self._epoch_ns = self._steady_ns = first_ns
         for number, image in enumerate(pictures):
             before_s = 1.2 * (len(pictures) - number)
-            small = self._small(image)
+            steady = self._steadied(image)
+            if steady is None:
+                continue
+            small = self._small(steady.image)
             self._background.update(small, -before_s, np.zeros(small.shape[:2], np.uint8))
 
     def look(self, image: Image, time_ns: int, pose: CameraPose | None = None) -> Look:
@@ -147,25 +165,30 @@ class CameraWatch:
             if self._size_px is not None:
                 self._count("size_changed")
             self._begin(image, pose)
-        elif pose is not None and pose != self._pose:
+        elif pose is not None and pose != self._pose and not self.camera.is_steadied:
             self._place(pose)
         if self._epoch_ns is None:
-            self._epoch_ns = time_ns
+            self._epoch_ns = self._steady_ns = time_ns
         step_s = 0.0 if self._last_ns is None else (time_ns - self._last_ns) / NS_PER_S
         if self._last_ns is not None and step_s <= 0.0:
             self._count("old_picture")
-            return self._nothing(PictureState.LATE)
+            return self._nothing(image, PictureState.LATE)
         self._last_ns = time_ns
-        small = self._small(image)
+        steady = self._steadied(image)
+        small = self._small(image if steady is None else steady.image)
         state = self._quality.update(small, time_ns)
         if not state.can_be_used:
             self._count(str(state))
-            return self._nothing(state)
+            return self._nothing(image, state)
+        if steady is None:
+            return self._unsteady(image, time_ns, pose)
+        image, self._steady_ns = steady.image, time_ns
         held = np.zeros(small.shape[:2], np.uint8)
         if self._static is not None:
             held = self._static.held((small.shape[0], small.shape[1]))
         at_s = (time_ns - self._epoch_ns) / NS_PER_S
         foreground = self._background.update(small, at_s, held)
+        self._renew_view(time_ns)
         boxes = np.empty((0, 4))
         if foreground is not None and not foreground.relit:
             boxes = self._boxes(foreground, held)
@@ -176,7 +199,7 @@ class CameraWatch:
             foreground,
             tracks,
             self._areas,
-            self._allowed,
+            self._allowed & self._seen,
             self._ground,
             time_ns,
             step_s,
@@ -197,6 +220,7 @@ class CameraWatch:
         numbers = tracks.number.tolist()
         return Look(
             state,
+            steady.shown(),
             tracks.enlarged(self._factor),
             tuple(mover is not None and mover.has_moved(number) for number in numbers),
             tuple(float("nan") if mover is None else mover.speed_mps(one) for one in numbers),
@@ -219,7 +243,7 @@ class CameraWatch:
         """The last picture as it may be stored: what moves and every person blurred.
 
         Args:
-            image: The picture that :meth:`look` was last given.
+            image: That of the last :class:`Look`.
         """
         size = (image.shape[1], image.shape[0])
         mask = cv2.resize(private_mask(self.suspects()), size, interpolation=cv2.INTER_NEAREST)
@@ -236,10 +260,12 @@ class CameraWatch:
         self._background = DualBackground()
         self._tracker = Tracker(_BLOB_TRACKING)
         self._foreground = None
+        self._steadier = Steadier(image) if camera.is_steadied else None
         given = camera.size_px or (width, height)
         self._to_small = np.array([width / given[0], height / given[1]]) / self._factor
         small_size = (round(width / self._factor), round(height / self._factor))
         self._allowed = np.ones((small_size[1], small_size[0]), np.bool_)
+        self._seen = self._allowed.copy()
         for polygon in camera.masks_px:
             self._allowed &= ~_filled(np.array(polygon) * self._to_small, small_size)
         self._ground = None
@@ -328,6 +354,38 @@ class CameraWatch:
             )
         self._areas = tuple(areas)
 
+    def _steadied(self, image: Image) -> Steadied | None:
+        """The picture laid onto the first one; None where it shows something else."""
+        if self._steadier is None:
+            return Steadied(image)
+        steady = self._steadier.steady(image)
+        if steady is not None and steady.seen is not None:
+            size = (self._allowed.shape[1], self._allowed.shape[0])
+            self._seen = cv2.resize(steady.seen, size, interpolation=cv2.INTER_NEAREST) > 0
+        elif steady is not None:
+            self._seen.fill(True)
+        return steady
+
+    def _renew_view(self, time_ns: int) -> None:
+        """Hold on to the empty street in today's light, once it is known."""
+        due = time_ns - self._renewed_ns >= _RENEW_S * NS_PER_S
+        if self._steadier is None or self._background.learning or not due:
+            return
+        self._renewed_ns = time_ns
+        height, width = self._allowed.shape
+        self._steadier.renew(self._background.street((0, 0, width, height)))
+
+    def _unsteady(self, image: Image, time_ns: int, pose: CameraPose | None) -> Look:
+        """A picture of something else: the camera swings, or it has flown on for good."""
+        self._count(str(PictureState.MOVING))
+        # Nobody can say what moves in it, so all of it is blurred.
+        self._foreground = None
+        if time_ns - self._steady_ns > _LOST_S * NS_PER_S:
+            self._count("new_view")
+            self._begin(image, pose)
+            self._steady_ns = time_ns
+        return self._nothing(image, PictureState.MOVING)
+
     def _small(self, image: Image) -> Image:
         if self._factor == 1.0:
             return image
@@ -336,7 +394,8 @@ class CameraWatch:
 
     def _boxes(self, foreground: Foreground, held: Mask) -> Floats:
         """Boxes of what is not the street, without shadows and what is known to stand."""
-        mask: Mask = np.where(self._allowed & (held == 0), foreground.slow, 0).astype(np.uint8)
+        free = self._allowed & self._seen & (held == 0)
+        mask: Mask = np.where(free, foreground.slow, 0).astype(np.uint8)
         if not mask.any():
             return np.empty((0, 4))
         height, width = mask.shape
@@ -407,7 +466,7 @@ class CameraWatch:
             **place,  # type: ignore[arg-type]
         )
 
-    def _nothing(self, state: PictureState) -> Look:
+    def _nothing(self, image: Image, state: PictureState) -> Look:
         none = np.empty((0, 4))
         tracks = Tracks(
             np.empty(0, np.int64),
@@ -419,7 +478,7 @@ class CameraWatch:
             np.empty(0, np.intp),
         )
         still = [(number, self._enlarged(one)) for number, one in self._events.open]
-        return Look(state, tracks, (), (), still, [], [], self._background.learning)
+        return Look(state, image, tracks, (), (), still, [], [], self._background.learning)
 
     def _count(self, reason: str) -> None:
         self.counts[reason] = self.counts.get(reason, 0) + 1

@@ -56,6 +56,46 @@ def test_counts_on_real_clips_are_those_of_a_person(
 
 
 @pytest.mark.realdata
+def test_a_real_motorway_under_a_drone_that_hovers_is_counted_as_from_a_pole(
+    realdata: Path, tmp_path: Path
+):
+    """Its pictures as an aircraft would take them that drifts, sways, turns and climbs."""
+    clip = realdata / "video/bgslibrary/video03.avi"
+    if not clip.is_file():
+        pytest.skip(f"no recording {clip}")
+    video = cv2.VideoCapture(str(clip))
+    hovering = tmp_path / "hover.avi"
+    writer = cv2.VideoWriter(str(hovering), cv2.VideoWriter.fourcc(*"MJPG"), 15, (320, 240))
+    for number in range(1 << 16):
+        taken, image = video.read()
+        if not taken:
+            break
+        if number % 4:
+            continue
+        at_s = number / 60
+        yaw, zoom = np.radians(0.8 * np.sin(at_s / 4)), 1.12 + 0.01 * np.sin(at_s / 5)
+        turn = zoom * np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+        middle = np.array([160.0, 120.0])
+        aside = [11 * np.sin(at_s / 3) + 1.5 * np.sin(7 * at_s), 7 * np.sin(at_s / 2.2)]
+        matrix = np.column_stack([turn, middle - turn @ middle + aside])
+        writer.write(cv2.warpAffine(image, matrix, (320, 240), flags=cv2.INTER_CUBIC))
+    video.release()
+    writer.release()
+    camera = tmp_path / "camera.yaml"
+    camera.write_text(
+        "id: c\nsteady: true\nlines:\n  - {id: all, from_px: [320, 120], to_px: [60, 120]}\n"
+        "detectors: {moving: {}, static: {}}\n"
+    )
+    events = tmp_path / "events.jsonl"
+    output = run(str(hovering), "--camera", str(camera), "--events", str(events))
+    row = next(text for text in output.splitlines() if "line all" in text)
+    counts = [int(word.strip("│ ,")) for word in row.replace(",", " ").split() if word.isdigit()]
+    assert 26 <= sum(counts) <= 29, row
+    told = [json.loads(text) for text in events.read_text().splitlines()]
+    assert [one for one in told if "phase" in one["labels"]] == []
+
+
+@pytest.mark.realdata
 def test_the_drawn_video_has_every_picture_and_shows_boxes(realdata: Path, tmp_path: Path):
     clip = realdata / "video/bgslibrary/video.avi"
     if not clip.is_file():

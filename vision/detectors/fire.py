@@ -73,7 +73,7 @@ class FireDetector:
         found = [
             (FLAME, "flame", box)
             for row, box in enumerate(blobs.xyxy_px.tolist())
-            if self._burns(blobs, row)
+            if self._burns(blobs, row) and not self._only_sways(scene, blobs, row)
         ]
         found += [(SMOKE, "smoke", box) for box in self._smoke(scene, share, 4.0 * least_px)]
         return Notes([self._sight(scene, *one) for one in self._follow(scene, found)])
@@ -83,6 +83,20 @@ class FireDetector:
         inside = blobs.labels == row + 1
         flicker = self._flicker[inside]
         return float(np.percentile(flicker, 60)) >= _LEAST_FLICKER
+
+    @staticmethod
+    def _only_sways(scene: Scene, blobs: Blobs, row: int) -> bool:
+        """Whether it is a yellow line, say, of a scene that sways by a pixel or two."""
+        if scene.foreground is None or scene.foreground.relit:
+            return False
+        height, width = blobs.labels.shape
+        left, top, right, bottom = blobs.xyxy_px[row].tolist()
+        wide = np.s_[
+            max(0, top - REACH_PX) : min(height, bottom + REACH_PX),
+            max(0, left - REACH_PX) : min(width, right + REACH_PX),
+        ]
+        street = scene.background.street((0, 0, width, height))
+        return only_shifted(scene.image[wide], street[wide], blobs.labels[wide] == row + 1)
 
     def _smoke(self, scene: Scene, share: float, least_px: float) -> list[list[int]]:
         """Regions that lost detail and colour against the street, and keep changing softly."""

@@ -104,21 +104,6 @@ class BoxMotion:
         self._ss[rows] = ss - for_speed * vs
         self._vs[rows] = (1.0 - for_value) * vs
 
-    def move(self, matrix: Floats) -> None:
-        """Follow a camera that moved.
-
-        Args:
-            matrix: Shape (2, 3): pixels of the last picture to pixels of this one.
-        """
-        if not len(self.value):
-            return
-        turn = matrix[:, :2]
-        scale = float(np.sqrt(abs(np.linalg.det(turn))))
-        self.value[:, :2] = self.value[:, :2] @ turn.T + matrix[:, 2]
-        self.speed[:, :2] = self.speed[:, :2] @ turn.T
-        self.value[:, 2:] *= scale
-        self.speed[:, 2:] *= scale
-
 
 def _sizes(cxcywh: Floats) -> Floats:
     """What noise is in proportion to: width and height, each for its own axis, (n, 4).

@@ -120,7 +120,6 @@ class Tracker:
         at_s: float,
         score_ratio: Floats | None = None,
         labels: Sequence[str] | None = None,
-        camera_motion: Floats | None = None,
     ) -> Tracks:
         """Take the boxes of the next picture.
 
@@ -129,7 +128,6 @@ class Tracker:
             at_s: Event time in seconds since any fixed instant, increasing.
             score_ratio: Shape (n,), 1 unless given.
             labels: What each box is; boxes and tracks may differ in it, the most votes win.
-            camera_motion: Shape (2, 3), pixels of the last picture to pixels of this one.
 
         Returns:
             The confirmed tracks that were seen, or were seen within ``coast_s``.
@@ -145,8 +143,6 @@ class Tracker:
                 f"{len(boxes)} boxes need as many scores and labels, got {len(scores)} and "
                 f"{len(words)}"
             )
-        if camera_motion is not None:
-            self._motion.move(camera_motion)
         step_s = 0.0 if self._last_s is None else at_s - self._last_s
         self._motion.predict(step_s)
         self._last_s = at_s
