@@ -302,8 +302,8 @@ class Bridge:
         sending while it does not read, 11,000 messages have been seen.
         """
         newest_ns = 0
+        restored: list[tuple[int, int, bytes]] = []
         for partition in range(self._partitions):
-            deliveries: list[tuple[int, bytes]] = []
             messages = records = 0
             ids: set[str] = set()
             newest_first_ns = 0
@@ -318,18 +318,19 @@ class Bridge:
                     newest_ns = max(newest_ns, batch.stamp.logged_ns)
                     if self._repeats.is_forgotten(batch.stamp.logged_ns, newest_first_ns):
                         break
-                    deliveries.append((batch.stamp.logged_ns, batch.deliveries))
                     came_ns = np.frombuffer(batch.deliveries, np.int64)[1::2]
                     newest_first_ns = max(newest_first_ns, int(came_ns.max(initial=0)))
                     # All rows of a message are received at once.
                     rows = zip(batch.topics, batch.received_ns.tolist(), batch.ids, strict=True)
-                    messages += len(
-                        {(topic, at_ns) for topic, at_ns, one in rows if one not in ids}
-                    )
+                    count = len({(topic, at_ns) for topic, at_ns, one in rows if one not in ids})
+                    restored.append((batch.stamp.logged_ns, count, batch.deliveries))
+                    messages += count
                     ids.update(batch.ids)
                     if messages >= self._remembered or records >= RESTORED_RECORDS:
                         break
-            self._repeats.restore(reversed(deliveries))
+        # The newest first, as they were read: what was logged at one instant keeps its order.
+        restored.sort(key=lambda one: -one[0])
+        self._repeats.restore(reversed(restored))
         if isinstance(self._clock, SystemClock):
             # Set back while we were away: readings without a time of their own would be late.
             self._clock.advance_to(newest_ns)

@@ -48,25 +48,28 @@ def delivery_key(message: RawMessage) -> int:
 
 
 class _Delivery(msgspec.Struct, frozen=True, gc=False):
-    """When a message came: for the first time, and last."""
+    """When a message came, for the first time and last; how many had come for the first time."""
 
     first_ns: int
     last_ns: int
+    number: int
 
 
 class Repeats:
     """Gives a message that MQTT repeats (DUP) the time of receipt it had at first.
 
     Entries leave when another message comes for the first time more than ``window_s`` later, or
-    when there are more than ``remembered``. However long broker or ingest are away meanwhile:
-    what a broker repeats comes before what it has not sent yet (MQTT 3.1.1, 4.6).
+    when ``remembered`` have come since: not many more, and a broker gives their packet
+    identifier to another. However long broker or ingest are away meanwhile: what a broker
+    repeats comes before what it has not sent yet (MQTT 3.1.1, 4.6).
     """
 
     def __init__(self, window_s: float = REPEAT_WINDOW_S, remembered: int = REMEMBERED) -> None:
         self._window_ns = seconds_to_ns(window_s)
         self._remembered = remembered
         self._deliveries: OrderedDict[int, _Delivery] = OrderedDict()
-        #: When a message last came for the first time.
+        #: Messages that came for the first time: how many, and when the newest did.
+        self._count = 0
         self._newest_ns = 0
 
     def __len__(self) -> int:
@@ -80,10 +83,13 @@ class Repeats:
             if message.qos:
                 key = delivery_key(message)
                 known = self._deliveries.get(key) if message.duplicate else None
-                if known is not None and self._newest_ns - known.last_ns <= self._window_ns:
+                if known is None or self._is_another(known):
+                    self._count += 1
+                    number = self._count
+                else:
                     metrics.REPEATS.inc()
-                    first_ns = known.first_ns
-                self._remember(key, _Delivery(first_ns, message.received_ns))
+                    first_ns, number = known.first_ns, known.number
+                self._remember(key, _Delivery(first_ns, message.received_ns, number))
                 if not message.duplicate:
                     self._newest_ns = max(self._newest_ns, message.received_ns)
             settled.append(
@@ -94,15 +100,20 @@ class Repeats:
         self._evict()
         return settled
 
-    def restore(self, deliveries: Iterable[tuple[int, bytes]]) -> None:
+    def restore(self, records: Iterable[tuple[int, int, bytes]]) -> None:
         """Take over what records of the log say was delivered, the oldest record first.
 
         Args:
-            deliveries: When ingest logged a record, and what it wrote into it of deliveries.
+            records: When ingest logged a record, how many messages are in it that are in none
+                after it, and what it wrote into it of deliveries.
         """
-        for logged_ns, written in deliveries:
+        for logged_ns, count, written in records:
+            self._count += count
             for key, first_ns in np.frombuffer(written, np.int64).reshape(-1, 2).tolist():
-                self._remember(key, _Delivery(first_ns, logged_ns))
+                known = self._deliveries.get(key)
+                again = known is not None and known.first_ns == first_ns
+                number = known.number if known and again else self._count
+                self._remember(key, _Delivery(first_ns, logged_ns, number))
                 self._newest_ns = max(self._newest_ns, first_ns)
         self._evict()
 
@@ -115,15 +126,21 @@ class Repeats:
         """
         return logged_ns < newest_ns - self._window_ns
 
+    def _is_another(self, known: _Delivery) -> bool:
+        """Whether a message with the key of one that came is too far from it to be the same."""
+        return (
+            self._count - known.number >= self._remembered
+            or self._newest_ns - known.last_ns > self._window_ns
+        )
+
     def _remember(self, key: int, delivery: _Delivery) -> None:
         self._deliveries[key] = delivery
         self._deliveries.move_to_end(key)
 
     def _evict(self) -> None:
-        oldest_ns = self._newest_ns - self._window_ns
         while self._deliveries:
             key, delivery = next(iter(self._deliveries.items()))
-            if len(self._deliveries) <= self._remembered and delivery.last_ns >= oldest_ns:
+            if len(self._deliveries) <= self._remembered and not self._is_another(delivery):
                 return
             del self._deliveries[key]
 

@@ -354,7 +354,7 @@ def test_repeats_after_an_outage_are_known_however_often_it_breaks(restarted: bo
     for outage in (1, 2, 3):
         if restarted:
             repeats = Repeats(window_s=120.0)
-            repeats.restore((at_ns, _written(of)) for at_ns, of in records)
+            repeats.restore((at_ns, len(of), _written(of)) for at_ns, of in records)
         at_s = 1000.0 * outage
         # The fourth never arrived before; the broker had it on the line.
         again = [untimed(at_s, packet_id=one, duplicate=True) for one in (1, 2, 3, 3 + outage)]
@@ -365,6 +365,20 @@ def test_repeats_after_an_outage_are_known_however_often_it_breaks(restarted: bo
     repeats.settle([untimed(3000, packet_id=9)])
     late = untimed(3001, packet_id=1, duplicate=True)
     assert repeats.settle([late])[0].received_ns == in_hand[0].received_ns
+
+
+def test_an_equal_message_under_an_identifier_that_came_round_is_another() -> None:
+    """Of four messages one is of a device without a clock, so one in four is in the log."""
+    repeats = Repeats(window_s=1e9, remembered=60)
+    identifiers = range(1, 65)
+    first = [untimed(number, packet_id=number) for number in identifiers]
+    repeats.restore((one.received_ns, 4, _written([one])) for one in first[::4])
+    known = untimed(100, packet_id=first[60].packet_id, duplicate=True)
+    assert repeats.settle([known])[0].received_ns == first[60].received_ns
+    after = [untimed(102 + one / 100, packet_id=100 + one) for one in range(60)]
+    repeats.settle(after)
+    another = untimed(103, packet_id=first[60].packet_id, duplicate=True)
+    assert repeats.settle([another]) == [another]
 
 
 def _written(settled: list[RawMessage]) -> bytes:
