@@ -383,8 +383,8 @@ class SegmentWriter:
     def _reserve(self) -> None:
         """Have the file system find room for the segment now, and not with every append.
 
-        An append that must also find blocks waits for more of the file system's journal: its
-        fdatasync takes a fifth longer, and the slowest of a hundred four times as long (ext4).
+        An append that must also find blocks waits for more of the file system's journal: on ext4
+        its fdatasync took a fifth longer, on an idle disk.
         Where the file system cannot, or has no room, appends find their blocks as they come.
         """
         if _fallocate is not None:
