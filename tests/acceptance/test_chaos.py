@@ -72,7 +72,7 @@ def test_every_number_once_whatever_is_killed(
         wait_until_decided(store_url, sent)
         starts = wait_until_archived(data_dir / "archive", sent)
         print(f"{starts} of {KILLS + 1} cities took something in")
-        assert starts > KILLS // 2
+        assert starts > KILLS // 4
         assert city.stop() == 0
         came = outcome(store_url, EmbeddedLogFolder(data_dir / "log"), packs)
         check_every_number_once(sent, came)
