@@ -13,6 +13,27 @@ from ingest.recording.writer import RecordingWriter
 
 START_NS = rfc3339_to_ns("2026-07-01T09:00:00+08:00")
 
+#: How the columns of the air quality file in the shared data are read.
+AIR_MAPPING = """
+thing: {column: station}
+kind: site_air
+time: {columns: [year, month, day, hour], utc_offset: "+08:00"}
+measures:
+  pm10_ug_m3: {column: PM10}
+  pm25_ug_m3: {column: PM2.5}
+labels: {wind: wd}
+"""
+
+#: Likewise those of the GPS track.
+UAV_MAPPING = """
+thing: {value: uav-1}
+kind: aircraft
+time: {column: time, format: "%Y-%m-%d %H:%M:%S"}
+lon: longitude
+lat: latitude
+measures: {alt_msl_m: {column: "altitude (m)"}}
+"""
+
 
 def street_messages(city: City, *, minutes: int = 12, floods: int = 1) -> list[RawMessage]:
     """Water level sensors that report every ten seconds; the first ones rise and fall."""

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from recordings import AIR_MAPPING, UAV_MAPPING
 from rich.console import Console
 
 from commands.imports import ImportPlan, run_import
@@ -14,24 +15,6 @@ from core.settings import load_settings
 from core.units import NS_PER_S
 from geo.city import City, load_city
 from ingest.recording.reader import Recording
-
-AIR = """
-thing: {column: station}
-kind: site_air
-time: {columns: [year, month, day, hour], utc_offset: "+08:00"}
-measures:
-  pm10_ug_m3: {column: PM10}
-  pm25_ug_m3: {column: PM2.5}
-"""
-
-UAV = """
-thing: {value: u-1}
-kind: aircraft
-time: {column: time, format: "%Y-%m-%d %H:%M:%S"}
-lon: longitude
-lat: latitude
-measures: {alt_msl_m: {column: "altitude (m)"}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -85,18 +68,18 @@ async def test_flight_logs(
 @pytest.mark.realdata
 async def test_a_track_as_csv(realdata: Path, tmp_path: Path, city: City) -> None:
     mapping = tmp_path / "uav.yaml"
-    mapping.write_text(UAV)
+    mapping.write_text(UAV_MAPPING)
     source = realdata / "drone" / "uav_tracks" / "UAV_Rot.csv"
     played = await played_twice(tmp_path, city, source, mapping=mapping)
     assert played.messages == len(source.read_text().splitlines()) - 1
-    assert played.tracks["u-1"]["positions"] == played.tracks["u-1"]["observations"]
+    assert played.tracks["uav-1"]["positions"] == played.tracks["uav-1"]["observations"]
 
 
 @pytest.mark.realdata
 async def test_hours_of_air(realdata: Path, tmp_path: Path, city: City) -> None:
     """Where a log is silent for an hour, an import has the ticks that ingest would have written."""
     mapping = tmp_path / "air.yaml"
-    mapping.write_text(AIR)
+    mapping.write_text(AIR_MAPPING)
     (source,) = (realdata / "iot" / "beijing_air").glob("*.csv")
     ticks = 3 * 3600 // 5
     played = await played_twice(tmp_path, city, source, most=ticks, mapping=mapping)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from recordings import AIR_MAPPING, UAV_MAPPING
 from rich.console import Console
 
 from commands.imports import ImportPlan, import_rounds, run_import
@@ -83,30 +84,10 @@ def test_px4_ulog_old_and_new_units(
         assert len(placed) < count  # no fix is no position, though the log has numbers there
 
 
-AIR = """
-thing: {column: station}
-kind: site_air
-time: {columns: [year, month, day, hour], utc_offset: "+08:00"}
-measures:
-  pm10_ug_m3: {column: PM10}
-  pm25_ug_m3: {column: PM2.5}
-labels: {wind: wd}
-"""
-
-UAV = """
-thing: {value: uav-1}
-kind: aircraft
-time: {column: time, format: "%Y-%m-%d %H:%M:%S"}
-lon: longitude
-lat: latitude
-measures: {alt_msl_m: {column: "altitude (m)"}}
-"""
-
-
 @pytest.mark.realdata
 def test_csv_of_four_years_of_air(realdata: Path, tmp_path: Path) -> None:
     mapping = tmp_path / "air.yaml"
-    mapping.write_text(AIR)
+    mapping.write_text(AIR_MAPPING)
     (source,) = (realdata / "iot" / "beijing_air").glob("*.csv")
     plan = ImportPlan(source, tmp_path / "r", mapping=mapping)
     messages = [m for one in import_rounds(plan) for m in one.messages]
@@ -123,7 +104,7 @@ def test_csv_of_four_years_of_air(realdata: Path, tmp_path: Path) -> None:
 @pytest.mark.realdata
 def test_csv_of_a_real_flight(realdata: Path, tmp_path: Path) -> None:
     mapping = tmp_path / "uav.yaml"
-    mapping.write_text(UAV)
+    mapping.write_text(UAV_MAPPING)
     source = realdata / "drone" / "uav_tracks" / "UAV_Rot.csv"
     got, reasons = observed(source, tmp_path / "r", mapping=mapping)
     assert not reasons
