@@ -21,7 +21,7 @@ NO, YES, UNKNOWN = 0, 1, -1
 _MISSING = -1
 
 
-class Columns:
+class RuleColumns:
     """A batch and what the map says of it.
 
     Args:

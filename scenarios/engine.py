@@ -25,7 +25,7 @@ from core.events import Edge, Event, Place, event_id
 from core.observations import KEY_GROUPS, ObservationBatch, key_group
 from core.units import NS_PER_S, seconds_to_ns
 from scenarios import kernels
-from scenarios.columns import Columns
+from scenarios.columns import RuleColumns
 from scenarios.kernels import MAX_OBSERVATION_IDS, Edges, Rounds, Rows
 from scenarios.model import Rule, Scenario, TagsView
 from scenarios.opinion import opinion_of, weighed
@@ -141,14 +141,14 @@ class RuleEngine:
         """
         table = batch.round_table
         found: list[tuple[int, int, int, Event]] = []
-        columns: Columns | None = None
+        columns: RuleColumns | None = None
         rows, ends = _no_rows(), np.zeros(len(table), np.int64)
         late = np.zeros(0, np.bool_)
         if len(batch):
             kinds = {kind: self._compiled.kinds.get(kind, -1) for kind in set(batch.kinds)}
             codes = np.array(list(map(kinds.__getitem__, batch.kinds)), np.int32)
             slots, late = self._mark_late(batch, codes)
-            columns = Columns(batch, tags, self._registered[slots] & (slots >= 0))
+            columns = RuleColumns(batch, tags, self._registered[slots] & (slots >= 0))
             if np.any((codes >= 0) & ~late):
                 rows, ends = self._rows(columns, codes, slots, late), table[:, 0].copy()
             if REPORT_KIND in batch.kinds:
@@ -169,7 +169,7 @@ class RuleEngine:
 
     def _rows(
         self,
-        columns: Columns,
+        columns: RuleColumns,
         codes: NDArray[np.int32],
         slots: NDArray[np.int32],
         late: NDArray[np.bool_],
@@ -214,7 +214,7 @@ class RuleEngine:
             yield
             self._meta[kernels.OUT] = self._meta[kernels.TOUCHED] = 0
 
-    def _keep_touched(self, batch: ObservationBatch, columns: Columns | None) -> None:
+    def _keep_touched(self, batch: ObservationBatch, columns: RuleColumns | None) -> None:
         """Keep place and pictures of the entries that rows of the batch were about."""
         out, live, meta = self._out, self._live, self._meta
         for entry in set(out.touched[: meta[kernels.TOUCHED]].tolist()):
@@ -233,7 +233,7 @@ class RuleEngine:
     def _take_edges(
         self,
         batch: ObservationBatch,
-        columns: Columns | None,
+        columns: RuleColumns | None,
         found: list[tuple[int, int, int, Event]],
     ) -> None:
         """Turn the kernel's edges into events."""
@@ -284,7 +284,7 @@ class RuleEngine:
             )
             found.append((int(out.round[n]), at_ns, index, event))
 
-    def _report(self, columns: Columns, found: list[tuple[int, int, int, Event]]) -> None:
+    def _report(self, columns: RuleColumns, found: list[tuple[int, int, int, Event]]) -> None:
         """A citizen's report raises at once and keeps no state; its id makes it idempotent."""
         batch = columns.batch
         scenarios, texts = batch.label("scenario"), batch.label("text")

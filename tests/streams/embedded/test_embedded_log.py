@@ -522,19 +522,30 @@ async def test_compaction_keeps_the_last_record_of_every_key(tmp_path: Path) -> 
     log = a_log(tmp_path, clock, segment_bytes=4096, tail_bytes=1024, tombstone_s=3600)
     log.declare("table", 2, compact=True)
     want: dict[int, dict[bytes, tuple[int, bytes]]] = {0: {}, 1: {}}
-    for number in range(3000):
-        partition, key = number % 2, b"k%d" % (number % 14)
-        value = None if number >= 300 and key == b"k3" else b"%d" % number
-        if number >= 400 and key == b"k3":
-            continue
-        if number == 2000:
-            clock.advance_to(3 * HOUR_NS)
-        receipt = await log.send("table", partition, value, key=key)
-        if value is None:
-            want[partition].pop(key, None)
-        else:
-            want[partition][key] = (receipt.offset, value)
-    await cleaned(log, 2)
+
+    async def send(numbers: range) -> None:
+        for number in numbers:
+            partition, key = number % 2, b"k%d" % (number % 14)
+            value = None if number >= 300 and key == b"k3" else b"%d" % number
+            if number >= 400 and key == b"k3":
+                continue
+            if number == 2000:
+                clock.advance_to(3 * HOUR_NS)
+            receipt = await log.send("table", partition, value, key=key)
+            if value is None:
+                want[partition].pop(key, None)
+            else:
+                want[partition][key] = (receipt.offset, value)
+
+    await send(range(3000))
+    await cleaned(log, 1)
+    # A slow run may have begun long ago: one that sees all of it comes with the next segments.
+    so_far = log.stats().cleaned_runs
+    more = 3000
+    while log.stats().cleaned_runs == so_far and more < 6000:
+        await send(range(more, more + 50))
+        more += 50
+    await cleaned(log, so_far + 1)
     assert b"k3" not in want[1]
     ends = [log.end("table", partition) for partition in (0, 1)]
     first_size = log.stats().n_bytes
