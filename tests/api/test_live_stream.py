@@ -70,7 +70,7 @@ async def test_changes_come_at_once_and_in_order(site: Any, serve: Any) -> None:
             began_s = time.monotonic()
             [opened] = await asyncio.to_thread(site.apply, site.event(30))
             [one] = await take(events, 1)
-            assert time.monotonic() - began_s < 1.0
+            assert time.monotonic() - began_s < 2.0
             assert one.id == "1"
             assert one.data["change"] == "opened"
             assert one.data["at"] == "2026-01-01T02:00:31.000Z"

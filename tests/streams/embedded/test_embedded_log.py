@@ -512,7 +512,7 @@ async def test_old_records_are_read_from_disk_without_the_others(tmp_path: Path)
 
 
 async def cleaned(log: EmbeddedLog, runs: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while log.stats().cleaned_runs < runs or log._cleaning is not None:
             await asyncio.sleep(0.01)
 
