@@ -15,9 +15,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import shapely
 from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
 from geo.checks.report import LayerReport, Verdict
+from geo.crs import crs_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +89,7 @@ def _draw_map(report: LayerReport, axes: Axes, chinese: bool) -> None:
             c=np.maximum(placement.distances_m[order], 1.0),
             s=5,
             cmap="viridis",
-            norm="log",
+            norm=LogNorm(1.0, max(10.0, float(placement.distances_m.max(initial=0.0)))),
             label="sampled 抽样点",
             zorder=3,
         )
@@ -111,7 +113,11 @@ def _draw_words(report: LayerReport, axes: Axes, chinese: bool) -> None:
     name = Path(report.where).name
     lines: list[tuple[str, str, bool]] = [
         (name if chinese or name.isascii() else "layer", _INK, True),
-        (f"{report.role.value}, read as {report.crs or '-'}", _INK, False),
+        (
+            f"{report.role.value}, read as {'-' if report.crs is None else crs_title(report.crs)}",
+            _INK,
+            False,
+        ),
         (report.verdict.value.upper(), _COLOURS[report.verdict], True),
     ]
     for finding in report.findings:

@@ -13,7 +13,7 @@ from geo.catalogue import (
     parse_catalogue,
     with_version,
 )
-from geo.crs import WGS84
+from geo.crs import WGS84, crs_title
 from geo.layers import AIRSPACE_COLUMNS, Layer
 
 #: Folder of the layers' files, beside the catalogue.
@@ -60,7 +60,7 @@ def plan_import(layer: Layer, catalogue_path: Path, source: Path, valid_from: st
         fields=fields,
         valid_from=valid_from,
         version=layer.version,
-        source=f"{source.name}, {layer.crs}",
+        source=f"{source.name}, {crs_title(layer.crs)}",
     )
     before = next((one for one in written.layers if one.id == layer.id), None)
     return ImportPlan(

@@ -7,7 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from geo.checks.report import LayerReport, Level, Verdict
+from geo.checks.findings import Level
+from geo.checks.report import LayerReport, Verdict
+from geo.crs import crs_title
 
 _COLOURS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "green"}
 _VERDICT = {
@@ -20,10 +22,10 @@ _VERDICT = {
 def print_report(report: LayerReport, out: Console) -> None:
     """Tell what a check found."""
     colour, words = _VERDICT[report.verdict]
-    count = "?" if report.layer is None else str(len(report.layer))
+    read_as = "—" if report.crs is None else crs_title(report.crs)
     out.print(f"[bold]{report.where}[/bold]", highlight=False)
     out.print(
-        f"  {report.role.value}, {count} features, read as {report.crs or '—'}"
+        f"  {report.role.value}, {report.count} features, read as {read_as}"
         + (f", version {report.layer.version}" if report.layer is not None else ""),
         highlight=False,
     )
@@ -50,6 +52,7 @@ def report_document(report: LayerReport) -> dict[str, Any]:
     document: dict[str, Any] = {
         "source": report.where,
         "role": report.role.value,
+        "count": report.count,
         "crs": report.crs,
         "verdict": report.verdict.value,
         "version": None if report.layer is None else report.layer.version,
@@ -80,7 +83,7 @@ def report_document(report: LayerReport) -> dict[str, Any]:
                 "width_m": flaw.width_m,
                 "lon_deg": flaw.lon_deg,
                 "lat_deg": flaw.lat_deg,
-                "rows": [row + 1 for row in flaw.features],
+                "rows": [int(report.rows[row]) + 1 for row in flaw.features],
             }
             for flaw in (*report.partition.overlaps, *report.partition.gaps)
         ]

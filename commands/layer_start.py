@@ -11,7 +11,8 @@ from prometheus_client import Gauge
 from core.errors import LayerError
 from core.settings import Settings
 from geo.checks.city_layers import check_city_layers
-from geo.checks.report import LayerReport, Level, Verdict
+from geo.checks.findings import Level
+from geo.checks.report import LayerReport, Verdict
 from geo.city import City
 
 logger = logging.getLogger(__name__)

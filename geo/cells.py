@@ -414,7 +414,18 @@ class NearestTable:
 def find_by_numba(
     words: NDArray[np.int32], numbers: NDArray[np.float64], x: ArrayLike, y: ArrayLike, closed: bool
 ) -> NDArray[np.int64]:
-    """The first area of each point, as :data:`geo.native.FindFirst`, by numba's kernels."""
+    """The first area of each point, by numba's kernels.
+
+    Args:
+        words: As :data:`geo.native.FindFirst` takes them, shape (k,).
+        numbers: Likewise, shape (m,).
+        x: Points in the index's own coordinates, shape (n,).
+        y: Likewise.
+        closed: Whether points on a border belong to it.
+
+    Returns:
+        Row of the first area that holds each point, shape (n,), -1 where none does.
+    """
     xs, ys = _points(x, y)
     found = np.empty(xs.shape, _INT)
     find = kernels.find_few if len(xs) <= _FEW else kernels.find_first

@@ -278,8 +278,18 @@ def _on_pairs(
     return moved
 
 
+def is_wkt(crs: str) -> bool:
+    """Whether a CRS is described in well-known text: cities have meridians of their own.
+
+    Example:
+        >>> is_wkt("EPSG:4549"), is_wkt(CRS(4549).to_wkt())
+        (False, True)
+    """
+    return crs.startswith(("PROJCRS[", "GEOGCRS[", "BOUNDCRS[", "COMPOUNDCRS["))
+
+
 def normal_crs(declared: str | int) -> str:
-    """The one spelling of a declared CRS: ``EPSG:n``, ``GCJ-02`` or ``BD-09``.
+    """The one spelling of a declared CRS: ``EPSG:n``, ``GCJ-02``, ``BD-09``, or WKT as it is.
 
     Raises:
         LayerError: It is none of these.
@@ -288,6 +298,8 @@ def normal_crs(declared: str | int) -> str:
         >>> normal_crs(4549), normal_crs("gcj02"), normal_crs("epsg:4326")
         ('EPSG:4549', 'GCJ-02', 'EPSG:4326')
     """
+    if isinstance(declared, str) and is_wkt(declared):
+        return declared
     text = str(declared).strip().upper()
     compact = text.replace("-", "").replace("_", "")
     if compact == "GCJ02":
@@ -322,7 +334,8 @@ def geometries_to_wgs84(geometries: NDArray[np.object_], crs: str) -> NDArray[np
         lost = np.isnan(moved).any(axis=1)
         if lost.any():
             raise GeometryError(
-                f"{int(lost.sum())} of {len(moved)} points cannot be brought from {crs} to "
+                f"{int(lost.sum())} of {len(moved)} points cannot be brought from "
+                f"{crs_title(crs)} to "
                 "WGS 84; is the declared CRS the true one?"
             )
         return moved
@@ -464,7 +477,8 @@ def crs_title(crs: str) -> str:
     if crs in _SHIFTED_TITLES:
         return _SHIFTED_TITLES[crs]
     try:
-        return f"{crs} ({CRS.from_user_input(crs).name})"
+        name = str(CRS.from_user_input(crs).name)
+        return name if is_wkt(crs) else f"{crs} ({name})"
     except CRSError:
         return crs
 

@@ -44,6 +44,23 @@ class AreaCode(msgspec.Struct, frozen=True):
         return "district" if self.street is None else "street"
 
 
+def plain_code(text: str) -> str:
+    """A code without the zeros that statistics fill those of upper levels with, to twelve digits.
+
+    Example:
+        >>> plain_code("370202000000"), plain_code("370202001000"), plain_code("370202001001")
+        ('370202', '370202001', '370202001001')
+        >>> plain_code("370202"), plain_code("")
+        ('370202', '')
+
+    Source:
+        The National Bureau of Statistics' codes for statistics (统计用区划代码), 12 digits.
+    """
+    if len(text) != LEVEL_DIGITS["community"] or not text.endswith("000"):
+        return text
+    return text[:6] if text.endswith("000000") else text[:9]
+
+
 def parse_area_code(text: str) -> AreaCode:
     """Read a code of any level.
 

@@ -21,7 +21,8 @@ from core.city import AltitudeDatum, LayerRole
 from core.errors import GeometryError, InputError, LayerError
 from core.incidents import Text
 from geo.code_changes import resolve_code
-from geo.crs import BD09, GCJ02, WGS84, geometries_to_wgs84, normal_crs
+from geo.crs import BD09, GCJ02, WGS84, crs_title, geometries_to_wgs84, normal_crs
+from geo.grid_codes import LEVEL_DIGITS, plain_code
 from geo.schedule import Schedule
 from geo.sources.reader import read_source
 from geo.sources.table import SourceTable, cell_text
@@ -34,6 +35,8 @@ AIRSPACE_COLUMNS = ("floor_m", "ceiling_m", "datum", "ceiling_datum", "active")
 
 #: What ``fields`` of :func:`read_layer` may name.
 FIELD_NAMES = ("id", "code", "name", "kind", *AIRSPACE_COLUMNS, "unit")
+
+_TYPE_COLLECTION = 7
 
 _AREA_ROLES = frozenset(
     {
@@ -299,9 +302,12 @@ def layer_of_source(
     if broken.any():
         shapes = shapes.copy()
         shapes[broken] = shapely.make_valid(shapes[broken])
+    shapes = _largest_kind(shapes)
     if role in _AREA_ROLES:
-        shapes = _polygons_only(shapes, where)
+        _check_areas(shapes, np.flatnonzero(present), where)
     columns = _columns(table, dict(fields or {}), dict(constants or {}), where)
+    if "code" in columns and role.value in LEVEL_DIGITS:
+        columns["code"] = [plain_code(code) for code in columns["code"]]
     if "code" in columns and replace_codes:
         columns["code"] = [resolve_code(code, replace_codes) for code in columns["code"]]
     return build_layer(
@@ -349,21 +355,28 @@ def decide_crs(given: str | int | None, declared: CRS | None, where: str) -> str
     own: str | None = None
     if declared is not None:
         authority = declared.to_authority(min_confidence=70)
-        own = WGS84 if authority == ("OGC", "CRS84") else authority and ":".join(authority)
+        if authority is not None and authority[0] == "EPSG":
+            own = ":".join(authority)
+        elif authority == ("OGC", "CRS84"):
+            own = WGS84
     if given is None:
-        if own is None or not own.startswith("EPSG:"):
+        assert declared is not None
+        if own is not None:
+            return own
+        if not (declared.is_projected or declared.is_geographic):
             raise LayerError(
-                f"{where}: the file's CRS {declared.name if declared else ''!r} has no EPSG code; "
+                f"{where}: the file's CRS {declared.name!r} says nothing of a place on Earth; "
                 "declare it in the profile"
             )
-        return own
+        return normal_crs(declared.to_wkt())  # a city's own meridian has no number
     try:
         wanted = normal_crs(given)
     except LayerError as exc:
         raise LayerError(f"{where}: {exc}") from exc
     if own is not None and wanted not in {GCJ02, BD09} and wanted != own:
         raise LayerError(
-            f"{where}: the profile says {wanted}, the file says {own}; remove the one that is wrong"
+            f"{where}: the profile says {wanted}, the file says {crs_title(own)}; remove the one "
+            "that is wrong"
         )
     return wanted
 
@@ -374,26 +387,30 @@ def _check_degrees(shapes: NDArray[np.object_], crs: str, where: str) -> None:
     west, south, east, north = shapely.total_bounds(shapes)
     if not (west >= -180.0 and east <= 180.0 and south >= -90.0 and north <= 90.0):
         raise LayerError(
-            f"{where}: read as {crs} it spans {west:.6g}..{east:.6g} by {south:.6g}..{north:.6g} "
-            "degrees, which is not on Earth; is the declared CRS the true one?"
+            f"{where}: read as {crs_title(crs)} it spans {west:.6g}..{east:.6g} by "
+            f"{south:.6g}..{north:.6g} degrees, which is not on Earth; is the declared CRS the "
+            "true one?"
         )
 
 
-def _polygons_only(shapes: NDArray[np.object_], where: str) -> NDArray[np.object_]:
-    """Keep the areas of what make_valid left as a collection; refuse what has none."""
-    polygonal = np.isin(shapely.get_type_id(shapes), (3, 6))
-    if polygonal.all():
-        return shapes
-    kept = shapes.copy()
-    for row in np.flatnonzero(~polygonal):
+def _largest_kind(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Of collections, such as make_valid leaves, the areas, else the lines, else the points."""
+    mixed = np.flatnonzero(shapely.get_type_id(shapes) == _TYPE_COLLECTION)
+    if len(mixed):
+        shapes = shapes.copy()
+    for row in mixed:
         parts = shapely.get_parts(shapes[row])
-        areas = parts[np.isin(shapely.get_type_id(parts), (3, 6))]
-        if len(areas) == 0:
-            raise LayerError(
-                f"{where}: areas were wanted, feature {row + 1} is a {shapes[row].geom_type}"
-            )
-        kept[row] = shapely.union_all(areas)
-    return kept
+        kinds = shapely.get_dimensions(parts)
+        shapes[row] = shapely.union_all(parts[kinds == kinds.max()])
+    return shapes
+
+
+def _check_areas(shapes: NDArray[np.object_], rows: NDArray[np.intp], where: str) -> None:
+    for number in np.flatnonzero(shapely.get_dimensions(shapes) != 2):
+        raise LayerError(
+            f"{where}: areas were wanted, feature {rows[number] + 1} is a "
+            f"{shapes[number].geom_type}"
+        )
 
 
 def _columns(

@@ -145,12 +145,27 @@ class _Moved(NamedTuple):
 def _common_shift(lonlat: NDArray[np.float64], known: NDArray[np.float64]) -> _Moved | None:
     """The shift to their aerodromes that most shapes have in common; None where they have none.
 
-    Every shape votes with its steps to all aerodromes within reach; true ones agree.
+    It may be one of metres or one of degrees, which over a nation is not the same.
     """
     if not np.isfinite(lonlat).all():
         return None
-    scale = np.column_stack([np.cos(np.radians(lonlat[:, 1])), np.ones(len(lonlat))])
-    scale *= _METRES_PER_DEGREE
+    narrowing = np.cos(np.radians(lonlat[:, 1]))
+    found = []
+    for width in (narrowing, np.full(len(lonlat), narrowing.mean())):
+        scale = _METRES_PER_DEGREE * np.column_stack([width, np.ones(len(lonlat))])
+        moved = _shift_at_scale(lonlat, known, scale)
+        if moved is not None:
+            found.append(moved)
+    return min(found, key=lambda one: float(np.median(one.away_m)), default=None)
+
+
+def _shift_at_scale(
+    lonlat: NDArray[np.float64], known: NDArray[np.float64], scale: NDArray[np.float64]
+) -> _Moved | None:
+    """The common shift in metres, of which each shape has so many to a degree, shape (n, 2).
+
+    Every shape votes with its steps to all aerodromes within reach; true ones agree.
+    """
     steps = (known[None] - lonlat[:, None]) * scale[:, None]
     shape, aerodrome = np.nonzero(np.hypot(steps[..., 0], steps[..., 1]) < _MAX_SHIFT_M)
     votes = steps[shape, aerodrome]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,12 +14,21 @@ from core.city import LayerRole
 from core.errors import LayerError
 from core.incidents import Text
 from geo.checks.anchors import check_anchors
+from geo.checks.features import (
+    code_findings,
+    geometry_findings,
+    kind_findings,
+    missing_findings,
+    on_earth,
+    stray_findings,
+)
+from geo.checks.findings import Finding, Level, metres_text, rows_text
 from geo.checks.partition import Partition, check_partition
 from geo.checks.placement import Misfit, Placement, check_placement
-from geo.checks.readings import UNSHIFTED_TWICE
+from geo.checks.readings import UNSHIFTED_TWICE, Reading
 from geo.code_changes import resolve_code
-from geo.crs import MAINLAND_BOX, MetricFrame, crs_title
-from geo.grid_codes import LEVEL_DIGITS, is_area_code
+from geo.crs import MAINLAND_BOX, MetricFrame, crs_title, is_wkt
+from geo.grid_codes import LEVEL_DIGITS, plain_code
 from geo.layers import Layer, decide_crs, layer_of_source, present_shapes
 from geo.sources.table import SourceTable, cell_text, code_digits, guess_fields
 
@@ -33,15 +41,7 @@ _ENDINGS = {
     LayerRole.COMMUNITY: ("社区", "居委会", "村委会", "村"),
 }
 
-_POINTS, _LINES, _AREAS = (0, 4), (1, 2, 5), (3, 6)
-
-
-class Level(StrEnum):
-    """What a finding means for the layer."""
-
-    ERROR = "error"  # it is refused
-    WARNING = "warning"  # it is taken, somebody should look
-    NOTE = "note"
+_LINES, _AREAS = 1, 2  #: dimensions
 
 
 class Verdict(StrEnum):
@@ -50,23 +50,6 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"
     WARNINGS = "accepted with warnings"
     REFUSED = "refused"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found.
-
-    Attributes:
-        level: What it means.
-        code: Machine word, one of few.
-        text: For people, with what was got, what was wanted and where.
-        features: Rows of the features concerned, in the source's order.
-    """
-
-    level: Level
-    code: str
-    text: Text
-    features: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,19 +62,23 @@ class LayerReport:
         crs: What its coordinates were read as; None where that was refused.
         findings: In the order of the checks.
         layer: The layer as it would be taken; None where it is refused.
+        count: Features of the source, those without a geometry too.
         placement: The comparison with what is known; None where there is nothing to compare.
         partition: Overlaps and gaps; None for layers that need not share out the city.
         invalid_points: Where geometries were broken, (lon, lat), shape (k, 2).
+        rows: The source's row of each feature that has a geometry, shape (n,).
     """
 
     where: str
     role: LayerRole
     crs: str | None
     findings: tuple[Finding, ...]
+    count: int
     layer: Layer | None = None
     placement: Placement | None = None
     partition: Partition | None = None
     invalid_points: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    rows: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
     @property
     def verdict(self) -> Verdict:
@@ -146,19 +133,31 @@ def check_layer(
         used = None
         findings.append(Finding(Level.ERROR, "no_crs", Text(f"没有可用的坐标系:{exc}", str(exc))))
     present = present_shapes(source.shapes)
-    findings += _missing(present)
-    shapes = source.shapes[present]
-    if not len(shapes):
+    findings += missing_findings(present)
+    count = len(present)
+    if not present.any():
         findings.append(
             Finding(Level.ERROR, "empty", Text("没有任何要素", "the source has no feature at all"))
         )
-        return LayerReport(source.where, role, used, tuple(findings))
-    placement = _placed(source, present, used, role, evidence, frame, named, replace_codes or {})
-    findings += _placement_findings(source, placement, used)
+        return LayerReport(source.where, role, used, tuple(findings), count)
+    rows = np.flatnonzero(present)
+    shapes = source.shapes[rows]
+    findings += kind_findings(shapes, rows)
+    placed = rows
+    try:
+        sound = on_earth(shapes, used)
+        strays = stray_findings(shapes, sound, rows, used)
+        if strays:
+            placed = rows[sound]
+        findings += strays
+    except LayerError:  # PROJ does not know the CRS; taking the layer will say so
+        pass
+    placement = _placed(source, placed, used, role, evidence, frame, named, replace_codes or {})
+    findings += _placement_findings(source, placement, used, placed)
     layer: Layer | None = None
     partition: Partition | None = None
     broken_at = np.empty((0, 2))
-    if used is not None:
+    if used is not None and len(placed) == len(rows):
         try:
             layer = layer_of_source(
                 source,
@@ -175,19 +174,17 @@ def check_layer(
             findings.append(Finding(Level.ERROR, "unusable", text))
     if layer is not None:
         broken_at = _broken_points(shapes, layer)
-        findings += _geometry_findings(layer, shapes)
-        findings += _code_findings(layer)
+        findings += geometry_findings(layer, shapes, rows)
+        findings += code_findings(layer, rows)
         if role in PARTITIONS:
             partition = check_partition(layer.geometries, frame, outline=_outline(layer, evidence))
-            findings += _partition_findings(layer, partition)
-    report = LayerReport(
-        source.where, role, used, tuple(findings), layer, placement, partition, broken_at
-    )
-    if report.verdict is Verdict.REFUSED:
-        return LayerReport(
-            source.where, role, used, tuple(findings), None, placement, partition, broken_at
-        )
-    return report
+            findings += _partition_findings(layer, partition, rows)
+    if any(finding.level is Level.ERROR for finding in findings):
+        layer = None
+    return LayerReport(
+        source.where, role, used, tuple(findings), count, layer, placement, partition, broken_at,
+        rows,
+    )  # fmt: skip
 
 
 def guess_role(source: SourceTable) -> LayerRole:
@@ -201,13 +198,14 @@ def guess_role(source: SourceTable) -> LayerRole:
     """
     if {"floor_m", "ceiling_m", "datum"} <= set(source.names):
         return LayerRole.AIRSPACE
-    kinds = set(shapely.get_type_id(source.shapes[present_shapes(source.shapes)]).tolist())
-    if kinds and kinds <= set(_LINES):
+    kinds = set(shapely.get_dimensions(source.shapes[present_shapes(source.shapes)]).tolist())
+    if kinds == {_LINES}:
         return LayerRole.ROAD
     named = guess_fields(source, {})
-    if kinds and kinds <= set(_AREAS):
+    if kinds == {_AREAS}:
         if "code" in named:
-            digits = code_digits([cell_text(code) for code in source.columns[named["code"]]])
+            codes = [plain_code(cell_text(code)) for code in source.columns[named["code"]]]
+            digits = code_digits(codes)
             for level, wanted in LEVEL_DIGITS.items():
                 if digits == wanted:
                     return LayerRole(level)
@@ -220,20 +218,9 @@ def guess_role(source: SourceTable) -> LayerRole:
     return LayerRole.CUSTOM
 
 
-def _missing(present: NDArray[np.bool_]) -> list[Finding]:
-    rows = tuple(np.flatnonzero(~present).tolist())
-    if not rows:
-        return []
-    text = Text(
-        f"{len(rows)} 个要素没有几何,将被略去",
-        f"{len(rows)} features have no geometry and are left out: row {_rows(rows)}",
-    )
-    return [Finding(Level.WARNING, "no_geometry", text, rows)]
-
-
 def _placed(
     source: SourceTable,
-    present: NDArray[np.bool_],
+    rows: NDArray[np.intp],
     used: str | None,
     role: LayerRole,
     evidence: Sequence[Layer],
@@ -244,23 +231,23 @@ def _placed(
     def texts(column: str) -> list[str]:
         if named.get(column) not in source.names:
             return []
-        return [cell_text(value) for value in source.columns[named[column]][present]]
+        return [cell_text(value) for value in source.columns[named[column]].iloc[rows]]
 
-    codes = [resolve_code(code, replace_codes) for code in texts("code")]
+    codes = [resolve_code(plain_code(code), replace_codes) for code in texts("code")]
     try:
         if role in {LayerRole.AIRSPACE, LayerRole.CUSTOM}:
-            anchored = check_anchors(source.shapes[present], used)
+            anchored = check_anchors(source.shapes[rows], used)
             if anchored is not None:
                 return anchored
         return check_placement(
-            source.shapes[present], used, role, evidence, frame, codes=codes, names=texts("name")
+            source.shapes[rows], used, role, evidence, frame, codes=codes, names=texts("name")
         )
     except LayerError:  # PROJ does not know the CRS; taking the layer will say so
         return None
 
 
 def _placement_findings(
-    source: SourceTable, placement: Placement | None, used: str | None
+    source: SourceTable, placement: Placement | None, used: str | None, rows: NDArray[np.intp]
 ) -> list[Finding]:
     if placement is None:
         return _hearsay(source, used)
@@ -275,15 +262,15 @@ def _placement_findings(
             f"与图层 {placement.reference.layer_id} {_words_zh(best.misfit)}",
             f"its coordinates are most likely {likely.title}: read so it lies "
             f"{_words(best.misfit)} from {where}{_next_best(placement)}; "
-            f"add `crs: {likely.crs}` if that is so",
+            f"if that is so, {_advice(likely)}",
         )
         return [Finding(Level.ERROR, "likely_crs", text)]
     if shift is not None:
         text = Text(
             f"整体偏移 {shift.length_m:,.0f} 米:应向方位 {shift.azimuth_deg:.0f}° 移动"
             f"(东 {shift.east_m:+,.0f} 米,北 {shift.north_m:+,.0f} 米)",
-            f"it is shifted by {_metres(shift.length_m)}: read as {declared.reading.title} it lies "
-            f"{_words(declared.misfit)} from {where}; moved {shift.east_m:+,.0f} m east and "
+            f"it is shifted by {metres_text(shift.length_m)}: read as {declared.reading.title} it "
+            f"lies {_words(declared.misfit)} from {where}; moved {shift.east_m:+,.0f} m east and "
             f"{shift.north_m:+,.0f} m north (azimuth {shift.azimuth_deg:.0f}°) it lies "
             f"{_words(shift.misfit)}. No usual datum or projection explains it",
         )
@@ -296,13 +283,13 @@ def _placement_findings(
             f"改读后 {_words_zh(best.misfit)})",
             f"it is in the wrong place: read as {declared.reading.title} it lies "
             f"{_words(declared.misfit)} from {where}, read as {likely.title} "
-            f"{_words(best.misfit)}; {_advice(likely.crs, likely.swapped)}",
+            f"{_words(best.misfit)}; {_advice(likely)}",
         )
         return [Finding(Level.ERROR, "wrong_place", text)]
-    return _fitting_findings(placement, where)
+    return _fitting_findings(placement, where, rows)
 
 
-def _fitting_findings(placement: Placement, where: str) -> list[Finding]:
+def _fitting_findings(placement: Placement, where: str, rows: NDArray[np.intp]) -> list[Finding]:
     assert placement.declared is not None
     declared = placement.declared
     if not np.isfinite(declared.misfit.median_m) or declared.misfit.lower_m > 5000.0:
@@ -339,14 +326,14 @@ def _fitting_findings(placement: Placement, where: str) -> list[Finding]:
     if border and mixed is not None:
         findings.append(mixed)
     if placement.odd_features:
-        rows = tuple(placement.odd_features)
+        odd = tuple(rows[list(placement.odd_features)].tolist())
         furthest = max(placement.odd_features.values())
         text = Text(
-            f"{len(rows)} 个要素与其余不一致,最远 {furthest:,.0f} 米",
-            f"{len(rows)} features lie apart from the rest, by up to {_metres(furthest)}: "
-            f"row {_rows(rows)}",
+            f"{len(odd)} 个要素与其余不一致,最远 {furthest:,.0f} 米",
+            f"{len(odd)} features lie apart from the rest, by up to {metres_text(furthest)}: "
+            f"row {rows_text(odd)}",
         )
-        findings.append(Finding(Level.WARNING, "odd_features", text, rows))
+        findings.append(Finding(Level.WARNING, "odd_features", text, odd))
     return findings
 
 
@@ -414,12 +401,19 @@ def _abroad(source: SourceTable) -> list[Finding]:
     return [Finding(Level.NOTE, "likely_crs", text)]
 
 
-def _advice(crs: str, swapped: bool) -> str:
-    if crs == UNSHIFTED_TWICE:
+def _advice(reading: Reading) -> str:
+    if reading.crs == UNSHIFTED_TWICE:
         return "the shift of GCJ-02 was undone in data that never had it: take the original"
-    if swapped:
-        return f"swap its axes (longitude first) and declare {crs}"
-    return f"declare {crs}"
+    first = "swap its axes (longitude first) and " if reading.swapped else ""
+    if reading.shift is not None:
+        return (
+            f"{first}bring it from {crs_title(reading.crs)} back to degrees, which were shifted "
+            f"before they were projected, and declare those as {reading.shift} "
+            f"(`crs: {reading.shift}`)"
+        )
+    if is_wkt(reading.crs):
+        return f"{first}declare {crs_title(reading.crs)}"
+    return f"{first}declare {reading.crs} (`crs: {reading.crs}`)"
 
 
 def _next_best(placement: Placement) -> str:
@@ -433,10 +427,10 @@ def _words(misfit: Misfit) -> str:
     if not np.isfinite(misfit.median_m):
         return "nowhere on Earth"
     if misfit.lower_m == misfit.upper_m:
-        return f"{_metres(misfit.median_m)} on average"
+        return f"{metres_text(misfit.median_m)} on average"
     return (
-        f"{_metres(misfit.median_m)} (median; quartiles {_metres(misfit.lower_m)} and "
-        f"{_metres(misfit.upper_m)})"
+        f"{metres_text(misfit.median_m)} (median; quartiles {metres_text(misfit.lower_m)} and "
+        f"{metres_text(misfit.upper_m)})"
     )
 
 
@@ -446,76 +440,12 @@ def _words_zh(misfit: Misfit) -> str:
     return f"相距中位 {misfit.median_m:,.1f} 米"
 
 
-def _metres(value: float) -> str:
-    if value >= 10_000.0:
-        return f"{value / 1000.0:,.1f} km"
-    return f"{value:,.0f} m" if value >= 20.0 else f"{value:.1f} m"
-
-
 def _broken_points(shapes: NDArray[np.object_], layer: Layer) -> NDArray[np.float64]:
     """About where geometries were broken: a point on each that was."""
     broken = ~shapely.is_valid(shapes)
     if not broken.any() or len(layer) != len(shapes):
         return np.empty((0, 2))
     return np.asarray(shapely.get_coordinates(shapely.centroid(layer.geometries[broken])))
-
-
-def _geometry_findings(layer: Layer, raw: NDArray[np.object_]) -> list[Finding]:
-    findings = []
-    broken = ~shapely.is_valid(raw)
-    if broken.any():
-        rows = tuple(np.flatnonzero(broken).tolist())
-        reasons = Counter(
-            str(reason).split("[")[0] for reason in shapely.is_valid_reason(raw[broken])
-        )
-        named = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(4))
-        text = Text(
-            f"{len(rows)} 个几何无效,已修复:{named}",
-            f"{len(rows)} geometries are not valid and were repaired ({named}): row {_rows(rows)}",
-        )
-        findings.append(Finding(Level.WARNING, "repaired", text, rows))
-    if layer.role is LayerRole.AIRSPACE:  # volumes above each other have one ground
-        return findings
-    wkb = shapely.to_wkb(shapely.normalize(layer.geometries))
-    first: dict[bytes, int] = {}
-    twice = tuple(row for row, one in enumerate(wkb) if first.setdefault(one, row) != row)
-    if twice:
-        text = Text(
-            f"{len(twice)} 个要素与另一要素几何完全相同",
-            f"{len(twice)} features have exactly the geometry of another: row {_rows(twice)}",
-        )
-        findings.append(Finding(Level.WARNING, "duplicates", text, twice))
-    return findings
-
-
-def _code_findings(layer: Layer) -> list[Finding]:
-    if layer.role.value not in LEVEL_DIGITS:
-        return []
-    codes = layer.column("code")
-    level = layer.role.value
-    findings = []
-    missing = tuple(row for row, code in enumerate(codes) if not code)
-    wrong = tuple(row for row, code in enumerate(codes) if code and not is_area_code(code, level))
-    counts = Counter(code for code in codes if code)
-    twice = tuple(row for row, code in enumerate(codes) if counts[code] > 1)
-    for rows, code, zh, en in (
-        (missing, "no_code", "没有代码", "have no code, so what lies in them has none either"),
-        (
-            wrong,
-            "bad_code",
-            "代码无效",
-            f"have no valid {level} code ({LEVEL_DIGITS[level]} digits)",
-        ),
-        (twice, "code_twice", "代码重复", "share their code with another"),
-    ):
-        if rows:
-            example = f", e.g. {codes[rows[0]]!r}" if codes[rows[0]] else ""
-            text = Text(
-                f"{len(rows)} 个要素{zh}{example}",
-                f"{len(rows)} features {en}{example}: row {_rows(rows)}",
-            )
-            findings.append(Finding(Level.WARNING, code, text, rows))
-    return findings
 
 
 def _outline(layer: Layer, evidence: Sequence[Layer]) -> list[shapely.Geometry] | None:
@@ -538,7 +468,9 @@ def _outline(layer: Layer, evidence: Sequence[Layer]) -> list[shapely.Geometry] 
     return areas or None
 
 
-def _partition_findings(layer: Layer, partition: Partition) -> list[Finding]:
+def _partition_findings(
+    layer: Layer, partition: Partition, rows: NDArray[np.intp]
+) -> list[Finding]:
     findings = []
     names = layer.column("name")
     for flaws, code, zh, en in (
@@ -549,16 +481,16 @@ def _partition_findings(layer: Layer, partition: Partition) -> list[Finding]:
             continue
         total = sum(flaw.area_m2 for flaw in flaws)
         worst = flaws[0]
-        who = " / ".join(names[row] or str(row + 1) for row in worst.features[:3])
+        who = " / ".join(names[one] or str(rows[one] + 1) for one in worst.features[:3])
         text = Text(
             f"{len(flaws)} 处{zh},共 {_area(total)},最大 {_area(worst.area_m2)}"
             f"({who},{worst.lon_deg:.5f} {worst.lat_deg:.5f})",
             f"{len(flaws)} {en}, {_area(total)} in all ({total / partition.area_m2:.2%}); the "
-            f"largest {_area(worst.area_m2)}, about {_metres(worst.width_m)} wide, at "
+            f"largest {_area(worst.area_m2)}, about {metres_text(worst.width_m)} wide, at "
             f"{worst.lon_deg:.5f}, {worst.lat_deg:.5f} ({who})",
         )
-        rows = tuple(sorted({row for flaw in flaws for row in flaw.features}))
-        findings.append(Finding(Level.WARNING, code, text, rows))
+        concerned = sorted({one for flaw in flaws for one in flaw.features})
+        findings.append(Finding(Level.WARNING, code, text, tuple(rows[concerned].tolist())))
     if not findings:
         text = Text(
             f"要素之间没有重叠和空隙,共 {_area(partition.area_m2)}",
@@ -572,8 +504,3 @@ def _area(square_metres: float) -> str:
     if square_metres >= 1e5:
         return f"{square_metres / 1e6:,.3f} km²"
     return f"{square_metres:,.0f} m²"
-
-
-def _rows(rows: Sequence[int]) -> str:
-    shown = ", ".join(str(row + 1) for row in rows[:8])
-    return shown + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")

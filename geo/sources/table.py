@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pyproj import CRS
 
+_DBF_NAME_BYTES = 10
+
 #: Columns that files of the field call otherwise, in the order of trust.
 _ALIASES = {
     "code": (
@@ -21,6 +23,7 @@ _ALIASES = {
         "xzqdm",
         "区划代码",
         "行政区划代码",
+        "统计用区划代码",
         "网格编码",
         "网格代码",
         "编码",
@@ -91,15 +94,28 @@ def guess_fields(source: SourceTable, fields: dict[str, str]) -> dict[str, str]:
         >>> table = pd.DataFrame({"adcode": [370202], "名称": ["市南区"]})
         >>> guess_fields(SourceTable("x", table, np.empty(1, dtype=object)), {})
         {'code': 'adcode', 'name': '名称'}
+        >>> table = pd.DataFrame({"division_c": [370202]})
+        >>> guess_fields(SourceTable("x", table, np.empty(1, dtype=object)), {})
+        {'code': 'division_c'}
     """
     lower = {name.lower(): name for name in reversed(source.names)}
     guessed = dict(fields)
     for wanted, aliases in _ALIASES.items():
         if wanted not in guessed:
-            found = next((lower[alias] for alias in aliases if alias in lower), None)
+            every = [*aliases, *(short for alias in aliases for short in _short_names(alias))]
+            found = next((lower[alias] for alias in every if alias in lower), None)
             if found is not None:
                 guessed[wanted] = found
     return guessed
+
+
+def _short_names(name: str) -> set[str]:
+    """What a Shapefile, whose names have ten bytes, makes of a name that does not lose half."""
+    shorts = {
+        name.encode(encoding)[:_DBF_NAME_BYTES].decode(encoding, "ignore")
+        for encoding in ("utf-8", "gb18030")
+    }
+    return {short for short in shorts - {name} if len(short) * 2 > len(name)}
 
 
 def cell_text(value: object) -> str:

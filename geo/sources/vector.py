@@ -13,6 +13,11 @@ import pyogrio
 from core.errors import LayerError
 from geo.sources.table import SourceTable
 
+_GEOJSON_TYPES = frozenset(
+    {"FeatureCollection", "Feature", "GeometryCollection"}
+    | {f"{many}{kind}" for many in ("", "Multi") for kind in ("Point", "LineString", "Polygon")}
+)
+
 #: Where the table of a Shapefile says what its texts are in.
 _LANGUAGE_BYTE = 29
 
@@ -91,8 +96,12 @@ def read_geojson(document: Any, where: str) -> SourceTable:
     """
     if isinstance(document, list):
         document = {"type": "FeatureCollection", "features": document}
-    if not isinstance(document, dict) or "type" not in document:
-        raise LayerError(f"{where}: GeoJSON was wanted, got other JSON")
+    kind = document.get("type") if isinstance(document, dict) else None
+    if kind not in _GEOJSON_TYPES:
+        raise LayerError(
+            f"{where}: GeoJSON, or an array of its features, was wanted, got "
+            + ("other JSON" if kind is None else f"JSON of type {kind!r}")
+        )
     text = json.dumps(document, ensure_ascii=False).encode()
     try:
         frame = gpd.read_file(text)

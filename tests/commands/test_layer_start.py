@@ -57,7 +57,10 @@ def test_layers_that_lie_right_are_taken(tmp_path: Path) -> None:
 
 def test_a_layer_in_another_datum_refuses_the_start(tmp_path: Path) -> None:
     settings, city = a_town(tmp_path, "GCJ-02")
-    with pytest.raises(LayerError, match=r"streets.gpkg: wrong_place: .*declare GCJ-02; `qingniao"):
+    with pytest.raises(
+        LayerError,
+        match=r"streets.gpkg: wrong_place: .*declare GCJ-02 \(`crs: GCJ-02`\); `qingniao",
+    ):
         check_at_start(settings, city)
     assert counted("error") == 1.0
 

@@ -107,9 +107,9 @@ def test_an_array_of_features_is_read(tmp_path: Path) -> None:
     [
         ("", "cannot be read as a map layer"),
         ("{", "cannot be read as a map layer"),
-        ("3", "GeoJSON was wanted"),
-        ('{"a": 1}', "GeoJSON was wanted"),
-        ('{"type": "Sculpture"}', "cannot be read as a map layer"),
+        ("3", "GeoJSON, or an array of its features, was wanted, got other JSON"),
+        ('{"a": 1}', "GeoJSON, or an array of its features, was wanted, got other JSON"),
+        ('{"type": "Sculpture"}', "was wanted, got JSON of type 'Sculpture'"),
     ],
 )
 def test_what_is_no_geojson_is_refused(tmp_path: Path, text: str, message: str) -> None:

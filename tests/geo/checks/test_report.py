@@ -11,7 +11,8 @@ import pytest
 import shapely
 
 from core.city import LayerRole
-from geo.checks.report import Finding, LayerReport, Level, Verdict, check_layer, guess_role
+from geo.checks.findings import Finding, Level
+from geo.checks.report import LayerReport, Verdict, check_layer, guess_role
 from geo.city import City, load_city
 from geo.crs import MetricFrame
 from geo.layers import build_layer
