@@ -20,11 +20,27 @@ _MOST_LEFT_RATIO = 0.5
 _LEAST_STRUCTURE = 4.0
 
 
+def reach_of(box: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
+    """A box with ``REACH_PX`` pixels round it, where a picture of that size has them.
+
+    Example:
+        >>> reach_of((2, 40, 30, 60), 64, 320)
+        (0, 32, 38, 64)
+    """
+    left, top, right, bottom = box
+    return (
+        max(0, left - REACH_PX),
+        max(0, top - REACH_PX),
+        min(width, right + REACH_PX),
+        min(height, bottom + REACH_PX),
+    )
+
+
 def only_shifted(now: Image, then: Image, changed: NDArray[np.bool_]) -> bool:
     """Whether what a region shows was there before, a few pixels aside.
 
     Args:
-        now: Shape (h, w, 3); the region with ``REACH_PX`` pixels round it, where there are.
+        now: Shape (h, w, 3); the region as :func:`reach_of` widens it.
         then: The same place before.
         changed: Shape (h, w), the region.
 

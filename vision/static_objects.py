@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.units import NS_PER_S
 from vision.background import DualBackground, Foreground
 from vision.detections import Image, Mask, find_blobs
-from vision.shifted import REACH_PX, only_shifted
+from vision.shifted import only_shifted, reach_of
 
 #: Most objects of one camera at one time; more are taken for part of the street and counted.
 MAX_OBJECTS = 32
@@ -279,13 +279,7 @@ class StaticObjects:
             return "speck"
         if np.count_nonzero(inside) > _LIGHT_AREA_RATIO * self.held.size:
             return "light"
-        height, width = self.held.shape
-        wide = (
-            max(0, box[0] - REACH_PX),
-            max(0, box[1] - REACH_PX),
-            min(width, box[2] + REACH_PX),
-            min(height, box[3] + REACH_PX),
-        )
+        wide = reach_of(box, *self.held.shape)
         standing, street = background.standing(wide), background.street(wide)
         changed = _moved_to(telling, box, wide)
         if _only_light(standing, street, changed):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vision.camera_file import FireSpec
 from vision.detections import Blobs, Mask, find_blobs
 from vision.detectors.protocol import Notes, Scene, Sighting
-from vision.shifted import REACH_PX, only_shifted
+from vision.shifted import only_shifted, reach_of
 
 FLAME = "detection.flame"
 SMOKE = "detection.smoke_plume"
@@ -73,7 +73,7 @@ class FireDetector:
         found = [
             (FLAME, "flame", box)
             for row, box in enumerate(blobs.xyxy_px.tolist())
-            if self._burns(blobs, row) and not self._only_sways(scene, blobs, row)
+            if self._burns(blobs, row) and not _only_sways(scene, box, blobs.labels == row + 1)
         ]
         found += [(SMOKE, "smoke", box) for box in self._smoke(scene, share, 4.0 * least_px)]
         return Notes([self._sight(scene, *one) for one in self._follow(scene, found)])
@@ -83,20 +83,6 @@ class FireDetector:
         inside = blobs.labels == row + 1
         flicker = self._flicker[inside]
         return float(np.percentile(flicker, 60)) >= _LEAST_FLICKER
-
-    @staticmethod
-    def _only_sways(scene: Scene, blobs: Blobs, row: int) -> bool:
-        """Whether it is a yellow line, say, of a scene that sways by a pixel or two."""
-        if scene.foreground is None or scene.foreground.relit:
-            return False
-        height, width = blobs.labels.shape
-        left, top, right, bottom = blobs.xyxy_px[row].tolist()
-        wide = np.s_[
-            max(0, top - REACH_PX) : min(height, bottom + REACH_PX),
-            max(0, left - REACH_PX) : min(width, right + REACH_PX),
-        ]
-        street = scene.background.street((0, 0, width, height))
-        return only_shifted(scene.image[wide], street[wide], blobs.labels[wide] == row + 1)
 
     def _smoke(self, scene: Scene, share: float, least_px: float) -> list[list[int]]:
         """Regions that lost detail and colour against the street, and keep changing softly."""
@@ -125,12 +111,7 @@ class FireDetector:
                 continue
             if float((detail_then[inside] >= 3.0).mean()) < 0.1:
                 continue
-            left, top, right, bottom = box
-            wide = np.s_[
-                max(0, top - REACH_PX) : bottom + REACH_PX,
-                max(0, left - REACH_PX) : right + REACH_PX,
-            ]
-            if only_shifted(scene.image[wide], street[wide], inside[wide]):
+            if _only_sways(scene, box, inside):
                 continue
             kept.append(box)
         return kept
@@ -198,6 +179,15 @@ class _Region:
         foot = self.box[3] - self.first[3]
         grown = max(self.box[2] - self.box[0], self.box[3] - self.box[1], size)
         return bool(np.hypot(middle, foot) > _MOST_DRIFT * grown)
+
+
+def _only_sways(scene: Scene, box: list[int], inside: NDArray[np.bool_]) -> bool:
+    """Whether a region was there before, a few pixels aside: a yellow line, say, on a windy day."""
+    if scene.foreground is None or scene.foreground.relit:
+        return False
+    left, top, right, bottom = wide = reach_of((box[0], box[1], box[2], box[3]), *inside.shape)
+    window = np.s_[top:bottom, left:right]
+    return only_shifted(scene.image[window], scene.background.street(wide), inside[window])
 
 
 def flame_coloured(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
