@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ import shapely
 from core.city import Device, LayerRole
 from core.events import Edge
 from core.incidents import Text
-from core.observations import Observation, ObservationBatch, Stamp, decode_batch, encode_batch, pack
+from core.observations import Observation, Stamp, decode_batch, encode_batch, pack
 from geo.catalogue import Catalogue, Version
 from geo.city import load_city
 from geo.fence_layers import fences_of
@@ -115,18 +115,10 @@ def test_late_positions_and_a_restart_change_nothing(tagger: Tagger) -> None:
 
 
 def test_what_fails_beside_it_takes_nothing_from_who_is_at_a_fence(
-    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+    tagger: Tagger, break_rules: Callable[[], None]
 ) -> None:
     orderly = told(a_worker(tagger), [a_record(n, one) for n, one in enumerate(WAY)])
-    real = RuleEngine.process_rounds
-
-    def fragile(self: RuleEngine, batch: ObservationBatch, tags: Any) -> Any:
-        found = real(self, batch, tags)
-        if "bad" in batch.thing_ids:
-            raise ZeroDivisionError("a fault in a rule")
-        return found
-
-    monkeypatch.setattr(RuleEngine, "process_rounds", fragile)
+    break_rules()
     worker, found = a_worker(tagger), []
     for n, one in enumerate(WAY):
         alone = isolate(worker, n, a_record(n, one, things=("uav-1", "bad")))

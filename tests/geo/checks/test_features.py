@@ -16,7 +16,7 @@ from core.city import LayerRole
 from core.errors import LayerError
 from geo.checks.findings import Finding, Level
 from geo.checks.report import LayerReport, Verdict, check_layer, guess_role
-from geo.city import City, load_city
+from geo.city import City
 from geo.crs import MetricFrame, crs_title, geometries_to_wgs84, wgs84_to_gcj02
 from geo.layers import decide_crs, read_layer
 from geo.sources.reader import read_source
@@ -33,11 +33,6 @@ OWN_PLANE = (
 )
 
 
-@pytest.fixture(scope="module")
-def qingdao(realdata: Path) -> City:
-    return load_city(str(realdata / "qingdao"))
-
-
 def a_source(shapes: list[shapely.Geometry | None], **columns: list[str]) -> SourceTable:
     table = pd.DataFrame(columns, index=range(len(shapes)))
     return SourceTable("some.gpkg", table, np.array(shapes, dtype=object))
@@ -45,6 +40,22 @@ def a_source(shapes: list[shapely.Geometry | None], **columns: list[str]) -> Sou
 
 def check(source: SourceTable, role: LayerRole) -> LayerReport:
     return check_layer(source, id="x", role=role, frame=FRAME, crs=4326)
+
+
+def check_beside(
+    qingdao: City, source: SourceTable, shapes: np.ndarray, crs: str, **more: object
+) -> LayerReport:
+    """The check of a source with other shapes, against what is known of the real city."""
+    role = more.pop("role", LayerRole.DISTRICT)
+    return check_layer(
+        SourceTable("changed", source.columns, np.asarray(shapes, dtype=object)),
+        id="changed",
+        role=role,  # type: ignore[arg-type]
+        frame=qingdao.frame,
+        known=list(qingdao.layers.values()),
+        crs=crs,
+        **more,  # type: ignore[arg-type]
+    )
 
 
 def finding(report: LayerReport, code: str) -> Finding:
@@ -58,14 +69,7 @@ def test_one_feature_off_the_earth_is_named_and_the_others_are_judged(
     real = read_source(realdata / "qingdao" / "osm_wgs84" / "qingdao_districts.geojson")
     shapes = real.shapes.copy()
     shapes[3] = NOWHERE
-    report = check_layer(
-        SourceTable("stray", real.columns, shapes),
-        id="stray",
-        role=LayerRole.DISTRICT,
-        frame=qingdao.frame,
-        known=list(qingdao.layers.values()),
-        crs="EPSG:4326",
-    )
+    report = check_beside(qingdao, real, shapes, "EPSG:4326")
     assert report.verdict is Verdict.REFUSED
     stray = finding(report, "off_earth")
     assert stray.features == (3,)
@@ -148,14 +152,7 @@ def test_degrees_that_were_shifted_before_they_were_projected_are_advised_as_tha
         real.shapes, lambda xy: np.column_stack(wgs84_to_gcj02(xy[:, 0], xy[:, 1]))
     )
     tiles = gpd.GeoSeries(shifted, crs=4326).to_crs(3857)
-    report = check_layer(
-        SourceTable("tiles", real.columns, np.asarray(tiles, dtype=object)),
-        id="tiles",
-        role=LayerRole.DISTRICT,
-        frame=qingdao.frame,
-        known=list(qingdao.layers.values()),
-        crs="EPSG:3857",
-    )
+    report = check_beside(qingdao, real, tiles, "EPSG:3857")
     assert report.verdict is Verdict.REFUSED
     advice = finding(report, "wrong_place").text.en
     assert "back to degrees, which were shifted before they were projected" in advice
@@ -167,14 +164,9 @@ def test_airspace_shifted_by_degrees_says_how_far(realdata: Path, qingdao: City)
     """Over a nation a shift of degrees is not one of metres."""
     real = read_source(realdata / "drone" / "airspace_cn" / "airport_jkq.json")
     moved = shapely.transform(real.shapes, lambda xy: np.add(xy, (0.35, 0.2)))
-    report = check_layer(
-        SourceTable("moved", real.columns, np.asarray(moved, dtype=object)),
-        id="moved",
-        role=LayerRole.AIRSPACE,
-        frame=qingdao.frame,
-        known=list(qingdao.layers.values()),
-        crs="GCJ-02",
-        constants={"floor_m": 0, "ceiling_m": 600, "datum": "agl", "kind": "protected"},
+    constants = {"floor_m": 0, "ceiling_m": 600, "datum": "agl", "kind": "protected"}
+    report = check_beside(
+        qingdao, real, moved, "GCJ-02", role=LayerRole.AIRSPACE, constants=constants
     )
     assert report.verdict is Verdict.REFUSED
     assert "km" in finding(report, "shifted").text.en

@@ -13,18 +13,13 @@ import shapely
 from core.city import LayerRole
 from geo.checks.findings import Finding, Level
 from geo.checks.report import LayerReport, Verdict, check_layer, guess_role
-from geo.city import City, load_city
+from geo.city import City
 from geo.crs import MetricFrame
 from geo.layers import build_layer
 from geo.sources.reader import read_source
 from geo.sources.table import SourceTable
 
 FRAME = MetricFrame(4549)
-
-
-@pytest.fixture(scope="module")
-def qingdao(realdata: Path) -> City:
-    return load_city(str(realdata / "qingdao"))
 
 
 def finding(report: LayerReport, code: str) -> Finding:
